@@ -1,0 +1,206 @@
+//! Where a process sits in each cgroup hierarchy, and what its cgroup has counted.
+
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::{self, File},
+    io::{self, BufRead, BufReader},
+    path::{Path, PathBuf},
+};
+
+/// A container's cgroup in one hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CgroupDir {
+    /// The controllers, as `/proc/PID/cgroup` names them; empty for v2 (`unified` in a hybrid layout).
+    pub hierarchy: String,
+    /// The directory, as this mount namespace sees it.
+    pub dir: PathBuf,
+}
+
+/// The cgroup directories of `pid` in every mounted hierarchy, without those that are the caller's own, or
+/// above it: they are not the container's to clean.
+///
+/// Works for v1, v2 and hybrid. Reads `/proc` and does not block.
+///
+/// # Errors
+/// What reading `/proc` failed with; `NotFound` if there is no such process.
+pub fn of_process(pid: u32) -> io::Result<Vec<CgroupDir>> {
+    let memberships = memberships(&format!("/proc/{pid}/cgroup"))?;
+    let own = self::memberships("/proc/self/cgroup")?;
+    let mut found = Vec::new();
+    for_each_mount(|mount| {
+        for (hierarchy, path) in &memberships {
+            if !mount.is(hierarchy) || found.iter().any(|c: &CgroupDir| c.hierarchy == *hierarchy) {
+                continue;
+            }
+            let shared = own.iter().any(|(h, mine)| h == hierarchy && Path::new(mine).starts_with(path));
+            let below = Path::new(path).strip_prefix(&mount.root);
+            if let (false, Ok(below)) = (shared, below) {
+                found.push(CgroupDir { hierarchy: hierarchy.clone(), dir: mount.point.join(below) });
+            }
+        }
+    })?;
+    Ok(found)
+}
+
+fn memberships(path: &str) -> io::Result<Vec<(String, String)>> {
+    let text = fs::read_to_string(path)?;
+    let line = |line: &str| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        Some((parts.next()?.to_owned(), parts.next()?.to_owned()))
+    };
+    Ok(text.lines().filter_map(line).collect())
+}
+
+/// One cgroup mount of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+struct Mount {
+    root: PathBuf,
+    point: PathBuf,
+    v2: bool,
+    options: String,
+}
+
+impl Mount {
+    fn is(&self, hierarchy: &str) -> bool {
+        match hierarchy.split(',').next() {
+            None | Some("") => self.v2,
+            Some(first) => !self.v2 && self.options.split(',').any(|option| option == first),
+        }
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let (mount, source) = line.split_once(" - ")?;
+        let mut source = source.split(' ');
+        let v2 = match source.next()? {
+            "cgroup" => false,
+            "cgroup2" => true,
+            _ => return None,
+        };
+        let mut mount = mount.split(' ').skip(3);
+        Some(Self {
+            root: unescape(mount.next()?),
+            point: unescape(mount.next()?),
+            v2,
+            options: source.nth(1)?.to_owned(),
+        })
+    }
+}
+
+/// The kernel writes space, tab, newline and backslash as three octal digits.
+fn unescape(text: &str) -> PathBuf {
+    let mut parts = text.split('\\');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.get(..3).and_then(|octal| u8::from_str_radix(octal, 8).ok()) {
+            Some(byte) => {
+                plain.push(byte.into());
+                plain.push_str(&part[3..]);
+            }
+            None => plain.push_str(part),
+        }
+    }
+    plain.into()
+}
+
+fn for_each_mount(mut visit: impl FnMut(Mount)) -> io::Result<()> {
+    // Line by line: a node has thousands of mounts, and the shim must stay small.
+    let mut lines = BufReader::with_capacity(4096, File::open("/proc/self/mountinfo")?);
+    let mut line = String::new();
+    while lines.read_line(&mut line)? > 0 {
+        if let Some(mount) = Mount::parse(line.trim_end()) {
+            visit(mount);
+        }
+        line.clear();
+    }
+    Ok(())
+}
+
+/// Whether a cgroup hierarchy of this kind is mounted: (v1, v2).
+///
+/// # Errors
+/// If `/proc/self/mountinfo` cannot be read.
+pub fn layout() -> io::Result<(bool, bool)> {
+    let mut seen = (false, false);
+    for_each_mount(|mount| if mount.v2 { seen.1 = true } else { seen.0 = true })?;
+    Ok(seen)
+}
+
+/// What a container's cgroups have counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Whether the OOM killer struck; `None` if no memory controller says so.
+    pub oom_killed: Option<bool>,
+    /// The most memory, in bytes.
+    pub memory_peak: Option<u64>,
+    /// CPU time, in nanoseconds.
+    pub cpu_ns: Option<u64>,
+}
+
+/// Reads the figures; what cannot be read is `None`. Must happen before the runtime removes the cgroups.
+#[must_use]
+pub fn figures(cgroups: &[CgroupDir]) -> Figures {
+    let mut figures = Figures::default();
+    for cgroup in cgroups {
+        let number = |file: &str| fs::read_to_string(cgroup.dir.join(file)).ok()?.trim().parse::<u64>().ok();
+        let keyed = |file: &str, key: &str| {
+            let text = fs::read_to_string(cgroup.dir.join(file)).ok()?;
+            let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
+            value.trim().parse::<u64>().ok()
+        };
+        if cgroup.hierarchy.is_empty() {
+            let killed = keyed("memory.events", "oom_kill").map(|kills| kills > 0);
+            figures.oom_killed = figures.oom_killed.or(killed);
+            figures.memory_peak = figures.memory_peak.or_else(|| number("memory.peak"));
+            figures.cpu_ns = figures.cpu_ns.or_else(|| Some(keyed("cpu.stat", "usage_usec")?.saturating_mul(1000)));
+        }
+        for controller in cgroup.hierarchy.split(',') {
+            match controller {
+                // Linux 4.13 counts the kills here.
+                "memory" => {
+                    figures.oom_killed = keyed("memory.oom_control", "oom_kill").map(|kills| kills > 0);
+                    figures.memory_peak = number("memory.max_usage_in_bytes");
+                }
+                "cpuacct" => figures.cpu_ns = number("cpuacct.usage"),
+                _ => {}
+            }
+        }
+    }
+    figures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mountinfo_lines_are_understood() {
+        let v1 = "33 26 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid shared:9 - cgroup cgroup rw,cpu,cpuacct";
+        let mount = Mount::parse(v1).unwrap();
+        assert!(mount.is("cpu,cpuacct") && mount.is("cpuacct") && !mount.is("") && !mount.is("memory"));
+        let named = "28 25 0:25 /a\\040b /mnt/x\\134y rw - cgroup cgroup rw,xattr,name=systemd";
+        let mount = Mount::parse(named).unwrap();
+        assert!(mount.is("name=systemd"));
+        assert_eq!((mount.root, mount.point), ("/a b".into(), "/mnt/x\\y".into()));
+        let v2 = "27 25 0:24 / /sys/fs/cgroup/unified rw shared:5 - cgroup2 cgroup2 rw,nsdelegate";
+        assert!(Mount::parse(v2).unwrap().is(""));
+        assert!(Mount::parse("22 1 0:20 / /sys rw - sysfs sysfs rw").is_none());
+        assert!(Mount::parse("nonsense").is_none());
+    }
+
+    #[test]
+    fn ones_own_cgroup_is_nobodys_to_clean() {
+        assert_eq!(of_process(std::process::id()).unwrap(), []);
+    }
+
+    #[test]
+    fn figures_of_v2_and_of_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("memory.events"), "low 0\noom 3\noom_kill 2\noom_group_kill 0\n").unwrap();
+        fs::write(dir.path().join("memory.peak"), "4096\n").unwrap();
+        fs::write(dir.path().join("cpu.stat"), "usage_usec 5\nuser_usec 3\n").unwrap();
+        let cgroup = CgroupDir { hierarchy: String::new(), dir: dir.path().into() };
+        let all = Figures { oom_killed: Some(true), memory_peak: Some(4096), cpu_ns: Some(5000) };
+        assert_eq!(figures(&[cgroup]), all);
+        let gone = CgroupDir { hierarchy: "memory".into(), dir: "/nonexistent".into() };
+        assert_eq!(figures(&[gone]), Figures::default());
+    }
+}

@@ -1,0 +1,240 @@
+//! Facts: one file, one record, there as a whole or not at all.
+
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+const MAGIC: [u8; 4] = *b"SXTN";
+/// Magic, kind, version, length, crc32.
+const HEADER: usize = 4 + 1 + 2 + 4 + 4;
+/// The longest body. A launch has a few paths of at most 4 KiB each.
+const MAX_BODY: usize = 64 * 1024;
+
+/// Something that is kept in a file of its own.
+///
+/// On disk: `SXTN`, the kind (one byte), the version (u16), the body's length (u32), the crc32 of kind,
+/// version and body (u32), all little-endian; then the body in postcard. Golden bytes in the tests guard it.
+pub trait Fact: Serialize + DeserializeOwned {
+    /// Tells a launch from an exit.
+    const KIND: u8;
+    /// Raised when the body changes; a reader refuses what is newer than itself.
+    const VERSION: u16;
+}
+
+/// Why bytes are not a fact.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// Shorter than it says, or than a header.
+    #[error("it is truncated")]
+    Truncated,
+    /// Longer than it says, or than anything we write.
+    #[error("it is longer than it should be")]
+    TooLong,
+    /// Not ours.
+    #[error("it does not begin as a Sexton file")]
+    Magic,
+    /// Another kind of fact.
+    #[error("it is of kind {0:?}, not {1:?}")]
+    Kind(char, char),
+    /// Written by a later release.
+    #[error("it has version {found}, this release reads up to {known}: was it written by a newer one?")]
+    Newer {
+        /// In the file.
+        found: u16,
+        /// The newest that is understood.
+        known: u16,
+    },
+    /// Bits were flipped.
+    #[error("its checksum is wrong")]
+    Checksum,
+    /// The checksum is right, the content makes no sense.
+    #[error("its content does not decode: {0}")]
+    Body(String),
+}
+
+/// Why a fact could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file is there but is not a fact: see [`quarantine`].
+    #[error("{}: {damage}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        damage: Damage,
+    },
+    /// It could not be read.
+    #[error("read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A fact's bytes.
+///
+/// # Errors
+/// `InvalidData` if it cannot be encoded (a path that is not UTF-8) or is longer than 64 KiB.
+pub fn encode<F: Fact>(fact: &F) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; HEADER];
+    bytes = postcard::to_extend(fact, bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+    let body = bytes.len() - HEADER;
+    let length = u32::try_from(body).ok().filter(|_| body <= MAX_BODY);
+    let Some(length) = length else {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the record is longer than 64 KiB"));
+    };
+    let crc = checksum(F::KIND, F::VERSION, &bytes[HEADER..]);
+    bytes[..4].copy_from_slice(&MAGIC);
+    bytes[4] = F::KIND;
+    bytes[5..7].copy_from_slice(&F::VERSION.to_le_bytes());
+    bytes[7..11].copy_from_slice(&length.to_le_bytes());
+    bytes[11..15].copy_from_slice(&crc.to_le_bytes());
+    Ok(bytes)
+}
+
+/// The fact that `bytes` are.
+///
+/// # Errors
+/// What is wrong with them. Never panics, whatever they are.
+pub fn decode<F: Fact>(bytes: &[u8]) -> Result<F, Damage> {
+    let Some((header, body)) = bytes.split_first_chunk::<HEADER>() else { return Err(Damage::Truncated) };
+    let [m0, m1, m2, m3, kind, v0, v1, l0, l1, l2, l3, c0, c1, c2, c3] = *header;
+    if [m0, m1, m2, m3] != MAGIC {
+        return Err(Damage::Magic);
+    }
+    if kind != F::KIND {
+        return Err(Damage::Kind(kind.into(), F::KIND.into()));
+    }
+    let version = u16::from_le_bytes([v0, v1]);
+    if version > F::VERSION {
+        return Err(Damage::Newer { found: version, known: F::VERSION });
+    }
+    let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+    if body.len() < length {
+        return Err(Damage::Truncated);
+    }
+    if body.len() > length || length > MAX_BODY {
+        return Err(Damage::TooLong);
+    }
+    if checksum(kind, version, body) != u32::from_le_bytes([c0, c1, c2, c3]) {
+        return Err(Damage::Checksum);
+    }
+    let (fact, rest) = postcard::take_from_bytes(body).map_err(|e| Damage::Body(e.to_string()))?;
+    if rest.is_empty() { Ok(fact) } else { Err(Damage::TooLong) }
+}
+
+fn checksum(kind: u8, version: u16, body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&[kind]);
+    hasher.update(&version.to_le_bytes());
+    hasher.update(body);
+    hasher.finalize()
+}
+
+/// Reads a fact; `None` if the file does not exist. Blocks on the disk.
+///
+/// # Errors
+/// [`ReadError::Damaged`] if it is not one, [`ReadError::Io`] if it could not be read.
+pub fn read<F: Fact>(path: &Path) -> Result<Option<F>, ReadError> {
+    let io = |source| ReadError::Io { path: path.into(), source };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(io(e)),
+    };
+    let mut bytes = Vec::new();
+    file.take((HEADER + MAX_BODY + 1) as u64).read_to_end(&mut bytes).map_err(io)?;
+    decode(&bytes).map(Some).map_err(|damage| ReadError::Damaged { path: path.into(), damage })
+}
+
+/// Writes a fact in place of what was there: temporary name, fsync, rename, fsync of the directory. Blocks on the disk.
+///
+/// # Errors
+/// What failed; the old content stands then.
+pub fn write<F: Fact>(path: &Path, fact: &F) -> io::Result<()> {
+    put(path, fact, RenameFlags::empty())
+}
+
+/// Writes a fact that nobody wrote yet (I1); `false` if somebody did, whose word stands. Blocks on the disk.
+///
+/// # Errors
+/// What failed; nothing is there then, or somebody else's fact.
+pub fn write_new<F: Fact>(path: &Path, fact: &F) -> io::Result<bool> {
+    match put(path, fact, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+fn put<F: Fact>(path: &Path, fact: &F, flags: RenameFlags) -> io::Result<()> {
+    let bytes = encode(fact)?;
+    let mut name = OsString::from(path);
+    name.push(format!("~{}", std::process::id()));
+    let temporary = PathBuf::from(name);
+    let written = (|| {
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        rename(&temporary, path, flags)
+    })();
+    if written.is_err() {
+        // Best effort: the name is ours alone, and it goes with the directory otherwise.
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
+    sync_parent(path)
+}
+
+/// Renames, over what is there or (`NOREPLACE`) never. The caller syncs.
+///
+/// # Errors
+/// `AlreadyExists` with `NOREPLACE`; otherwise as `renameat2(2)`.
+pub fn rename(from: &Path, to: &Path, flags: RenameFlags) -> io::Result<()> {
+    renameat_with(CWD, from, CWD, to, flags).map_err(|e| match e {
+        // A directory that is not empty.
+        Errno::NOTEMPTY => io::ErrorKind::AlreadyExists.into(),
+        e => e.into(),
+    })
+}
+
+/// Makes the name of `path` durable. Blocks on the disk.
+///
+/// # Errors
+/// As `fsync(2)`.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+/// Moves something that does not decode out of the way, under a new name in `quarantine`; returns where it lies.
+///
+/// # Errors
+/// As `rename(2)`; the file is where it was then.
+pub fn quarantine(path: &Path, label: &str, quarantine: &Path) -> io::Result<PathBuf> {
+    fs::create_dir_all(quarantine)?;
+    for n in 0..10_000 {
+        let to = quarantine.join(format!("{label}.{n}"));
+        match rename(path, &to, RenameFlags::NOREPLACE) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(e),
+            Ok(()) => {
+                sync_parent(&to)?;
+                sync_parent(path)?;
+                return Ok(to);
+            }
+        }
+    }
+    Err(io::Error::other(format!("{} is full: look at it and empty it", quarantine.display())))
+}

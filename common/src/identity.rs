@@ -1,0 +1,295 @@
+//! Which process a number means (I6).
+
+use rustix::{
+    fd::OwnedFd,
+    io::Errno,
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use std::{fmt, fs, io, os::fd::AsFd, sync::OnceLock};
+
+/// `PIDFS_MAGIC` (linux/magic.h): since Linux 6.9 pidfds have an inode of their own, unique for the boot.
+const PIDFS_MAGIC: u64 = 0x5049_4446;
+
+/// One process, told apart from every other one that ever had its pid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessIdentity {
+    /// The pid in the host's namespace.
+    pub pid: u32,
+    /// Field 22 of `/proc/PID/stat`: clock ticks since boot.
+    pub start_time: u64,
+    /// The boot that the process belongs to.
+    pub boot_id: BootId,
+    /// The pidfd's inode where the kernel has one (Linux 6.9).
+    pub pidfs_inode: Option<u64>,
+}
+
+/// What a look at a [`ProcessIdentity`] found.
+#[derive(Debug)]
+pub enum Presence {
+    /// Alive.
+    Alive(OwnedFd),
+    /// Dead, not yet reaped; with its raw wait status (field 52 of `/proc/PID/stat`).
+    Zombie(OwnedFd, i32),
+    /// Reaped, or of an earlier boot.
+    Gone,
+}
+
+impl ProcessIdentity {
+    /// The identity of the process that has `pid` now.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none; otherwise what opening a pidfd or reading `/proc` failed with.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        Self::open_pid(pid).map(|(identity, _)| identity)
+    }
+
+    /// The identity of the process that has `pid` now, and a pidfd that holds it.
+    ///
+    /// # Errors
+    /// As [`ProcessIdentity::of`].
+    pub fn open_pid(pid: u32) -> io::Result<(Self, OwnedFd)> {
+        let fd = raw_pidfd(pid)?.ok_or(io::ErrorKind::NotFound)?;
+        let pidfs_inode = pidfs_inode(&fd)?;
+        let stat = Stat::of(pid)?.ok_or(io::ErrorKind::NotFound)?;
+        // The pid may have changed hands between the two calls: the stat counts only if the pidfd's
+        // process is still the one that has the pid.
+        let again = raw_pidfd(pid)?.ok_or(io::ErrorKind::NotFound)?;
+        if pidfs_inode.is_some() && self::pidfs_inode(&again)? != pidfs_inode {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok((Self { pid, start_time: stat.start_time, boot_id: BootId::current()?, pidfs_inode }, fd))
+    }
+
+    /// The identity of a process that is gone already: it matches nothing.
+    ///
+    /// # Errors
+    /// If the boot id cannot be read.
+    pub fn gone(pid: u32) -> io::Result<Self> {
+        Ok(Self { pid, start_time: u64::MAX, boot_id: BootId::current()?, pidfs_inode: None })
+    }
+
+    /// A pidfd, only if the pid still belongs to this very process (alive or zombie). The caller owns it;
+    /// it is close-on-exec. Does not block.
+    ///
+    /// # Errors
+    /// Anything but the process being gone, e.g. no free descriptor.
+    pub fn open(&self) -> io::Result<Option<OwnedFd>> {
+        Ok(self.open_with_stat()?.map(|(fd, _)| fd))
+    }
+
+    /// Whether the process is alive, a zombie (with its status) or gone.
+    ///
+    /// # Errors
+    /// As [`ProcessIdentity::open`].
+    pub fn look(&self) -> io::Result<Presence> {
+        Ok(match self.open_with_stat()? {
+            None => Presence::Gone,
+            Some((fd, stat)) if stat.is_dead() => Presence::Zombie(fd, stat.exit_code),
+            Some((fd, _)) => Presence::Alive(fd),
+        })
+    }
+
+    fn open_with_stat(&self) -> io::Result<Option<(OwnedFd, Stat)>> {
+        if self.boot_id != BootId::current()? {
+            return Ok(None);
+        }
+        let Some(fd) = raw_pidfd(self.pid)? else { return Ok(None) };
+        if let (Some(mine), Some(now)) = (self.pidfs_inode, pidfs_inode(&fd)?)
+            && mine != now
+        {
+            return Ok(None);
+        }
+        // Opened before the stat is read: if the stat shows our start time now, the pid was ours at the
+        // moment of opening too, since we are older than this call.
+        Ok(Stat::of(self.pid)?.filter(|stat| stat.start_time == self.start_time).map(|stat| (fd, stat)))
+    }
+}
+
+fn raw_pidfd(pid: u32) -> io::Result<Option<OwnedFd>> {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(fd) => Ok(Some(fd)),
+        // EINVAL: a thread, not a process, has that number.
+        Err(Errno::SRCH | Errno::INVAL) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn pidfs_inode(fd: impl AsFd) -> io::Result<Option<u64>> {
+    if u64::try_from(rustix::fs::fstatfs(&fd)?.f_type).unwrap_or(0) != PIDFS_MAGIC {
+        return Ok(None);
+    }
+    Ok(Some(rustix::fs::fstat(&fd)?.st_ino))
+}
+
+/// The fields of `/proc/PID/stat` that tell processes apart and tell how they ended (proc(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// One letter, `Z` for a zombie.
+    pub state: u8,
+    /// The parent's pid.
+    pub ppid: u32,
+    /// Threads still there, a dead leader included.
+    pub threads: u32,
+    /// Clock ticks since boot.
+    pub start_time: u64,
+    /// The raw wait status once the process is a zombie; zero without the right to see it.
+    pub exit_code: i32,
+}
+
+impl Stat {
+    /// Reads it; `None` if there is no such process.
+    ///
+    /// # Errors
+    /// What reading failed with, and `InvalidData` if the kernel's line cannot be understood.
+    pub fn of(pid: u32) -> io::Result<Option<Self>> {
+        match fs::read(format!("/proc/{pid}/stat")) {
+            Ok(text) => Self::parse(&text).map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) if e.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// A leader that ended before its other threads is a `Z` too, but the process lives on.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state, b'Z' | b'X') && self.threads <= 1
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        // The command is in parentheses and may contain anything, parentheses and newlines included.
+        let end = text.iter().rposition(|&c| c == b')')?;
+        let rest = std::str::from_utf8(text.get(end + 1..)?).ok()?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3).copied();
+        Some(Self {
+            state: *field(3)?.as_bytes().first()?,
+            ppid: field(4)?.parse().ok()?,
+            threads: field(20)?.parse().ok()?,
+            start_time: field(22)?.parse().ok()?,
+            exit_code: field(52).and_then(|code| code.parse().ok()).unwrap_or(0),
+        })
+    }
+}
+
+/// `/proc/sys/kernel/random/boot_id`. A UUID in JSON, 16 bytes in postcard.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BootId(pub [u8; 16]);
+
+impl BootId {
+    /// This boot's. Read once per process.
+    ///
+    /// # Errors
+    /// If the kernel's file cannot be read or understood.
+    pub fn current() -> io::Result<Self> {
+        static CURRENT: OnceLock<BootId> = OnceLock::new();
+        if let Some(id) = CURRENT.get() {
+            return Ok(*id);
+        }
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+        let id = Self::parse(text.trim()).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(*CURRENT.get_or_init(|| id))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 16];
+        let mut digits = text.chars().filter(|&c| c != '-').map(|c| c.to_digit(16));
+        for byte in &mut bytes {
+            *byte = u8::try_from(digits.next()?? << 4 | digits.next()??).ok()?;
+        }
+        digits.next().is_none().then_some(Self(bytes))
+    }
+}
+
+impl fmt::Display for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, byte) in self.0.iter().enumerate() {
+            if matches!(i, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for BootId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+    }
+}
+
+impl<'de> Deserialize<'de> for BootId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            Self::parse(&text).ok_or_else(|| D::Error::custom("not a boot id"))
+        } else {
+            <[u8; 16]>::deserialize(deserializer).map(Self)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_process_is_itself_until_it_is_reaped() {
+        let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
+        let identity = ProcessIdentity::of(child.id()).unwrap();
+        assert!(matches!(identity.look().unwrap(), Presence::Alive(_)));
+        let other = ProcessIdentity { start_time: identity.start_time + 1, ..identity };
+        assert!(other.open().unwrap().is_none(), "same pid, other start time");
+        let other = ProcessIdentity { boot_id: BootId([1; 16]), ..identity };
+        assert!(other.open().unwrap().is_none(), "same pid, other boot");
+        if let Some(inode) = identity.pidfs_inode {
+            let other = ProcessIdentity { pidfs_inode: Some(inode + 1), ..identity };
+            assert!(other.open().unwrap().is_none(), "same pid, other pidfd inode");
+        }
+        let fd = identity.open().unwrap().unwrap();
+        child.kill().unwrap();
+        let mut ready = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::IN)];
+        rustix::event::poll(&mut ready, None).unwrap();
+        let Presence::Zombie(_, status) = identity.look().unwrap() else { panic!("a zombie was expected") };
+        assert_eq!(status & 0x7f, 9);
+        child.wait().unwrap();
+        assert!(matches!(identity.look().unwrap(), Presence::Gone));
+        assert!(identity.open().unwrap().is_none());
+    }
+
+    #[test]
+    fn nobody_is_nobody() {
+        assert_eq!(ProcessIdentity::of(0).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(ProcessIdentity::of(u32::MAX).is_err());
+        assert!(ProcessIdentity::gone(std::process::id()).unwrap().open().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_stat_line_with_a_hostile_name_is_understood() {
+        let mut line = b"7 (a) Z 1 (\n) S 3 ".to_vec();
+        line.extend((5..=52).map(|n| format!("{n} ")).collect::<String>().into_bytes());
+        let stat = Stat::parse(&line).unwrap();
+        assert_eq!(stat, Stat { state: b'S', ppid: 3, threads: 20, start_time: 22, exit_code: 52 });
+        for end in 0..line.len() {
+            let _ = Stat::parse(&line[..end]);
+        }
+    }
+
+    #[test]
+    fn a_boot_id_is_a_uuid() {
+        let text = "01234567-89ab-cdef-0123-456789abcdef";
+        assert_eq!(BootId::parse(text).unwrap().to_string(), text);
+        assert!(BootId::parse("0123").is_none());
+        assert!(BootId::parse(&format!("{text}0")).is_none());
+    }
+}

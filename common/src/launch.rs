@@ -1,0 +1,107 @@
+//! What was asked for, and what came of it.
+
+use crate::{ContainerId, ProcessIdentity, Stamp, cgroup::CgroupDir, durable::Fact, runtime::Runtime};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The `launch` fact: what was asked, written before anything exists that would have to be cleaned (I4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// The container.
+    pub id: ContainerId,
+    /// Which run of it: microseconds of the boot-time clock at its creation, so that no two runs of an id
+    /// within a boot share it, with no counter that could be lost.
+    pub generation: u64,
+    /// The OCI bundle.
+    pub bundle: PathBuf,
+    /// The runtime that has it.
+    pub runtime: Runtime,
+    /// Where the container's standard streams go.
+    pub stdio: Stdio,
+    /// Who starts it.
+    pub mode: Mode,
+    /// Whether the collector removes it once it is clean.
+    pub auto_remove: bool,
+    /// The shim: ours, or a foreign one. Where it is dead and no `init` exists, nothing was started.
+    pub shim: ProcessIdentity,
+    /// Whose shim it is, and so what its FIFO says.
+    pub origin: Origin,
+    /// When this was written.
+    pub created: Stamp,
+}
+
+impl Fact for Launch {
+    const KIND: u8 = b'L';
+    const VERSION: u16 = 1;
+}
+
+/// The `init` fact: what the runtime created. Written between create and start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Init {
+    /// The container.
+    pub id: ContainerId,
+    /// Which run of it.
+    pub generation: u64,
+    /// The container's init.
+    pub process: ProcessIdentity,
+    /// Its cgroup directory in each hierarchy, where it is not one that it shares with its shim.
+    pub cgroups: Vec<CgroupDir>,
+    /// When this was written, right before the runtime is told to start it (`run`).
+    pub ready: Stamp,
+}
+
+impl Fact for Init {
+    const KIND: u8 = b'I';
+    const VERSION: u16 = 1;
+}
+
+/// The `start` fact: written by the collector right before it tells the runtime to start a created
+/// container, so that the exit record can say when that was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// Which run.
+    pub generation: u64,
+    /// When.
+    pub at: Stamp,
+}
+
+impl Fact for Started {
+    const KIND: u8 = b'S';
+    const VERSION: u16 = 1;
+}
+
+/// Where the container's standard streams go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stdio {
+    /// `/dev/null`, all three.
+    #[default]
+    Null,
+    /// The streams of whoever launches it.
+    Inherit,
+    /// Output appended to a file by the container itself (`O_APPEND`); nothing to read.
+    File(PathBuf),
+}
+
+/// Who starts the container's process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// The engine, later.
+    Create,
+    /// The shim, at once.
+    Run,
+}
+
+/// Whose shim it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// `sexton-shim`: an [`crate::ExitRecord`] comes through the FIFO and lies in the `exit` file.
+    Sexton,
+    /// Somebody else's, as iSulad's: four bytes, the exit code in native byte order, come through this FIFO.
+    Foreign {
+        /// The FIFO.
+        fifo: PathBuf,
+    },
+}

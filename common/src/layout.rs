@@ -1,0 +1,158 @@
+//! Where everything lies. The only place that joins state paths.
+
+use crate::ContainerId;
+use std::path::{Path, PathBuf};
+
+/// The two roots (design, "What lies on disk").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    state: PathBuf,
+    data: PathBuf,
+}
+
+impl Layout {
+    /// What dies with the machine.
+    pub const STATE_DIR: &str = "/run/sexton";
+    /// What outlives a reboot.
+    pub const DATA_DIR: &str = "/var/lib/sexton";
+    /// Overrides [`Layout::STATE_DIR`].
+    pub const STATE_ENV: &str = "SEXTON_STATE_DIR";
+    /// Overrides [`Layout::DATA_DIR`].
+    pub const DATA_ENV: &str = "SEXTON_DATA_DIR";
+
+    /// With these roots.
+    #[must_use]
+    pub fn new(state: PathBuf, data: PathBuf) -> Self {
+        Self { state, data }
+    }
+
+    /// The roots that were given, else those of the environment, else the usual ones.
+    #[must_use]
+    pub fn resolve(state: Option<PathBuf>, data: Option<PathBuf>) -> Self {
+        let or = |given: Option<PathBuf>, variable: &str, usual: &str| {
+            let set = || std::env::var_os(variable).filter(|v| !v.is_empty()).map(PathBuf::from);
+            given.or_else(set).unwrap_or_else(|| usual.into())
+        };
+        Self { state: or(state, Self::STATE_ENV, Self::STATE_DIR), data: or(data, Self::DATA_ENV, Self::DATA_DIR) }
+    }
+
+    /// The state root.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// The data root.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The collector's socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.state.join("sextond.sock")
+    }
+
+    /// The collector's lock: one per state directory.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.state.join("sextond.lock")
+    }
+
+    /// The containers' directories.
+    #[must_use]
+    pub fn containers(&self) -> PathBuf {
+        self.state.join("containers")
+    }
+
+    /// Where files that do not decode are kept.
+    #[must_use]
+    pub fn quarantine(&self) -> PathBuf {
+        self.state.join("quarantine")
+    }
+
+    /// One container's files.
+    #[must_use]
+    pub fn container(&self, id: &ContainerId) -> ContainerDir {
+        ContainerDir(self.containers().join(id.as_str()))
+    }
+
+    /// Where the process `pid` fills a container's directory before it is renamed into place. No id begins
+    /// with `~`, so it never collides with one.
+    #[must_use]
+    pub fn unborn(&self, pid: u32) -> ContainerDir {
+        ContainerDir(self.containers().join(format!("{}{pid}", Self::UNBORN)))
+    }
+
+    /// What the names of unborn containers' directories begin with; the creator's pid follows.
+    pub const UNBORN: &str = "~new-";
+    /// What the names of removed containers' directories begin with, until they are empty and gone.
+    pub const BURIED: &str = "~gone-";
+
+    /// Where a container's directory goes when it is removed, out of the way in one step.
+    #[must_use]
+    pub fn buried(&self, id: &ContainerId, generation: u64) -> ContainerDir {
+        ContainerDir(self.containers().join(format!("{}{generation}-{id}", Self::BURIED)))
+    }
+}
+
+/// A container's directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerDir(PathBuf);
+
+impl ContainerDir {
+    /// A container's directory reached by another way, e.g. through a descriptor.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// Itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The [`crate::Launch`].
+    #[must_use]
+    pub fn launch(&self) -> PathBuf {
+        self.0.join("launch")
+    }
+
+    /// The [`crate::Init`].
+    #[must_use]
+    pub fn init(&self) -> PathBuf {
+        self.0.join("init")
+    }
+
+    /// The [`crate::launch::Started`], where the collector started it.
+    #[must_use]
+    pub fn start(&self) -> PathBuf {
+        self.0.join("start")
+    }
+
+    /// The [`crate::ExitRecord`].
+    #[must_use]
+    pub fn exit(&self) -> PathBuf {
+        self.0.join("exit")
+    }
+
+    /// The doorbell.
+    #[must_use]
+    pub fn exit_fifo(&self) -> PathBuf {
+        self.0.join("exit.fifo")
+    }
+
+    /// Where the runtime writes the pid of the container's init, until `init` has it.
+    #[must_use]
+    pub fn pid_file(&self) -> PathBuf {
+        self.0.join("pid")
+    }
+
+    /// The runtime's own log, kept while it works.
+    #[must_use]
+    pub fn runtime_log(&self) -> PathBuf {
+        self.0.join("runtime.log")
+    }
+}

@@ -1,0 +1,22 @@
+//! What the shim, the collector and the command line say to each other.
+//!
+//! Nothing here starts a thread, needs an async runtime or contains `unsafe`: the shim links it.
+
+pub mod cgroup;
+pub mod client;
+pub mod durable;
+pub mod exit;
+pub mod id;
+pub mod identity;
+pub mod launch;
+pub mod layout;
+pub mod runtime;
+pub mod time;
+pub mod wire;
+
+pub use exit::{ExitRecord, ExitStatus, Source, UnknownReason};
+pub use id::ContainerId;
+pub use identity::ProcessIdentity;
+pub use launch::{Init, Launch};
+pub use layout::Layout;
+pub use time::{Stamp, WallTime};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     ffi::OsString,
     io,
-    os::unix::fs::PermissionsExt,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -33,7 +33,7 @@ impl Runtime {
     /// # Errors
     /// `NotFound` if there is no such file, `PermissionDenied` if it is not executable.
     pub fn resolve(self) -> io::Result<Self> {
-        let program = if self.program.components().count() > 1 {
+        let program = if self.program.as_os_str().as_bytes().contains(&b'/') {
             executable(std::path::absolute(&self.program)?)?
         } else {
             let path = std::env::var_os("PATH")

@@ -1,2 +1,68 @@
-//! To come.
-fn main() {}
+//! sextond: hears every shim, handles exits in parallel, cleans up, serves the API.
+
+mod api;
+mod backend;
+mod blocking;
+mod board;
+mod config;
+mod container;
+mod context;
+mod daemon;
+mod exit;
+mod foreign;
+mod gc;
+mod launch;
+mod logging;
+mod overseer;
+mod probe;
+mod sys;
+mod watch;
+
+use clap::Parser;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+/// Files are read and synced here. A few that hang must not use up all.
+const BLOCKING_THREADS: usize = 64;
+/// What is idle for this long goes.
+const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(2);
+
+fn main() -> ExitCode {
+    let args = config::Args::parse();
+    if args.probe {
+        return print_probe();
+    }
+    match start(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            let _ = writeln!(io::stderr(), "sextond: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: &config::Args) -> Result<(), String> {
+    let config = config::Config::load(args).map_err(|e| e.to_string())?;
+    let levels = logging::init(&config.log)?;
+    // One thread does everything that does not block: containers are many, cores are the containers'.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_keep_alive(THREAD_KEEP_ALIVE)
+        .build()
+        .map_err(|e| format!("start the event loop: {e}"))?;
+    let ended = runtime.block_on(daemon::run(args, config, &levels));
+    // What hangs in the kernel is left behind: it has been named.
+    runtime.shutdown_background();
+    ended.map_err(|e| e.to_string())
+}
+
+fn print_probe() -> ExitCode {
+    let probe = probe::Probe::run();
+    let printed =
+        serde_json::to_string(&probe).map_err(io::Error::from).and_then(|json| writeln!(io::stdout(), "{json}"));
+    if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,230 @@
+//! One client's connection: frames or JSON lines, and descriptors that come along.
+
+use nix::{
+    cmsg_space,
+    errno::Errno,
+    sys::socket::{ControlMessageOwned, MsgFlags, recvmsg},
+};
+use serde::Serialize;
+use sexton_common::wire::{self, ApiError, ErrorCode, MAX_FRAME, Reply, Request};
+use std::{
+    io::{self, IoSliceMut},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncWriteExt, Interest},
+    net::UnixStream,
+    time::{Instant, timeout, timeout_at},
+};
+
+/// A client that began a request must finish it within this.
+const REQUEST_WITHIN: Duration = Duration::from_secs(10);
+/// A client must take its reply within this.
+const REPLY_WITHIN: Duration = Duration::from_secs(30);
+/// The most descriptors that come along.
+const FDS: usize = 4;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Connection {
+    stream: UnixStream,
+    buffer: Vec<u8>,
+    fds: Vec<OwnedFd>,
+    json: bool,
+    begun: bool,
+}
+
+/// What a client did.
+#[derive(Debug)]
+pub enum Incoming {
+    /// It asked, and sent these descriptors along.
+    Request(Box<Request>, Vec<OwnedFd>),
+    /// It sent something that is no request; it may try again.
+    Nonsense(ApiError),
+    /// It sent something after which its bytes cannot be told apart any more: answer and hang up.
+    Broken(ApiError),
+    /// It has gone.
+    End,
+}
+
+impl Connection {
+    /// For a client that has just connected.
+    #[must_use]
+    pub fn new(stream: UnixStream) -> Self {
+        Self { stream, buffer: Vec::new(), fds: Vec::new(), json: false, begun: false }
+    }
+
+    /// The next request. Cancel-safe.
+    pub async fn next(&mut self) -> Incoming {
+        let mut deadline = None;
+        loop {
+            if let Some(incoming) = self.parse() {
+                return incoming;
+            }
+            if !self.buffer.is_empty() && deadline.is_none() {
+                deadline = Some(Instant::now() + REQUEST_WITHIN);
+            }
+            let more = match deadline {
+                None => self.fill().await,
+                Some(deadline) => match timeout_at(deadline, self.fill()).await {
+                    Ok(more) => more,
+                    Err(_late) => {
+                        return Incoming::Broken(invalid(format!(
+                            "half a request, and no more for {REQUEST_WITHIN:?}"
+                        )));
+                    }
+                },
+            };
+            match more {
+                Ok(true) => {}
+                Ok(false) if self.buffer.is_empty() => return Incoming::End,
+                Ok(false) => {
+                    return Incoming::Broken(invalid("the connection ended in the middle of a request".into()));
+                }
+                Err(e) => {
+                    tracing::debug!(error = %e, "a client's connection broke");
+                    return Incoming::End;
+                }
+            }
+        }
+    }
+
+    /// Waits until the client hangs up or sends more; `true` if it has hung up. For use while it waits for us.
+    pub async fn hung_up(&mut self) -> bool {
+        // More bytes than one request may be are not buffered: whoever floods us is not heard until answered.
+        if self.buffer.len() > MAX_FRAME {
+            std::future::pending::<()>().await;
+        }
+        !matches!(self.fill().await, Ok(true))
+    }
+
+    fn parse(&mut self) -> Option<Incoming> {
+        let first = *self.buffer.first()?;
+        if !self.begun {
+            self.begun = true;
+            self.json = first == b'{';
+        }
+        if self.json { self.parse_line() } else { self.parse_frame() }
+    }
+
+    fn parse_line(&mut self) -> Option<Incoming> {
+        let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') else {
+            let text = || format!("a line longer than {MAX_FRAME} bytes");
+            return (self.buffer.len() > MAX_FRAME).then(|| Incoming::Broken(invalid(text())));
+        };
+        let line: Vec<u8> = self.buffer.drain(..=end).collect();
+        let fds = std::mem::take(&mut self.fds);
+        if line.len() > MAX_FRAME {
+            return Some(Incoming::Broken(invalid(format!("a line longer than {MAX_FRAME} bytes"))));
+        }
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return self.parse();
+        }
+        Some(match serde_json::from_slice(&line) {
+            Ok(request) => Incoming::Request(Box::new(request), fds),
+            Err(e) => Incoming::Nonsense(invalid(format!("not a request: {e}"))),
+        })
+    }
+
+    fn parse_frame(&mut self) -> Option<Incoming> {
+        let (length, rest) = self.buffer.split_first_chunk::<4>()?;
+        let length = u32::from_be_bytes(*length) as usize;
+        if length > MAX_FRAME {
+            let text = format!("a frame of {length} bytes; at most {MAX_FRAME} are allowed");
+            return Some(Incoming::Broken(invalid(text)));
+        }
+        let body = rest.get(..length)?;
+        let request = wire::decode(body);
+        self.buffer.drain(..4 + length);
+        let fds = std::mem::take(&mut self.fds);
+        Some(match request {
+            Ok(request) => Incoming::Request(Box::new(request), fds),
+            Err(e) => Incoming::Nonsense(invalid(format!("not a request of protocol {}: {e}", wire::PROTOCOL))),
+        })
+    }
+
+    /// Reads what is there; `false` at the end.
+    async fn fill(&mut self) -> io::Result<bool> {
+        loop {
+            self.stream.readable().await?;
+            let mut bytes = [0; 4096];
+            let socket = self.stream.as_raw_fd();
+            let received = self.stream.try_io(Interest::READABLE, || receive(socket, &mut bytes));
+            match received {
+                Ok((0, _)) => return Ok(false),
+                Ok((length, fds)) => {
+                    self.buffer.extend_from_slice(bytes.get(..length).unwrap_or_default());
+                    self.fds.extend(fds);
+                    // What is too much is closed.
+                    self.fds.truncate(FDS);
+                    return Ok(true);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Sends a reply, in the client's language.
+    ///
+    /// # Errors
+    /// If the client is gone or does not read.
+    pub async fn send(&mut self, reply: &Reply) -> io::Result<()> {
+        match timeout(REPLY_WITHIN, self.send_patiently(reply)).await {
+            Ok(sent) => sent,
+            Err(_late) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// The same, for as long as it takes.
+    ///
+    /// # Errors
+    /// If the client is gone.
+    pub async fn send_patiently(&mut self, reply: &Reply) -> io::Result<()> {
+        let bytes = self.encode(reply)?;
+        self.stream.write_all(&bytes).await
+    }
+
+    /// How many bytes this is in the client's language.
+    ///
+    /// # Errors
+    /// If it cannot be encoded.
+    pub fn size<T: Serialize>(&self, part: &T) -> io::Result<usize> {
+        if self.json { Ok(serde_json::to_vec(part)?.len()) } else { Ok(wire::encode(part)?.len()) }
+    }
+
+    fn encode(&self, reply: &Reply) -> io::Result<Vec<u8>> {
+        if !self.json {
+            return wire::encode(reply);
+        }
+        let mut line = serde_json::to_vec(reply)?;
+        line.push(b'\n');
+        Ok(line)
+    }
+}
+
+fn receive(socket: RawFd, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut control = cmsg_space!([RawFd; FDS]);
+    let mut slices = [IoSliceMut::new(bytes)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<()>(socket, &mut slices, Some(&mut control), flags)?;
+    let mut fds = Vec::new();
+    match message.cmsgs() {
+        Ok(all) => {
+            for one in all {
+                if let ControlMessageOwned::ScmRights(raw) = one {
+                    fds.extend(raw.into_iter().map(crate::sys::own_fd));
+                }
+            }
+        }
+        // More than fits: the kernel has closed the rest.
+        Err(Errno::ENOBUFS) => {}
+        Err(e) => return Err(e.into()),
+    }
+    Ok((message.bytes, fds))
+}
+
+fn invalid(text: String) -> ApiError {
+    ApiError::new(ErrorCode::Invalid, text)
+}

@@ -1,0 +1,8 @@
+//! The socket that shims and clients talk to.
+
+mod connection;
+mod requests;
+mod server;
+mod subscribe;
+
+pub use server::{bind, serve};

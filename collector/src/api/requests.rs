@@ -1,0 +1,150 @@
+//! What each request does.
+
+use super::{connection::Connection, subscribe};
+use crate::{
+    container::{WishKind, no_such},
+    foreign, launch,
+    overseer::Overseer,
+};
+use rustix::process::{Resource, Rlimit, getrlimit};
+use sexton_common::{
+    WallTime,
+    wire::{ApiError, ErrorCode, Node, PROTOCOL, Reply, Request, State},
+};
+use std::{
+    fs, io,
+    os::fd::OwnedFd,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+/// Answers one request.
+///
+/// # Errors
+/// If the client is gone; what it asked for goes on.
+pub async fn answer(
+    overseer: &Arc<Overseer>,
+    connection: &mut Connection,
+    request: Request,
+    fds: Vec<OwnedFd>,
+    nofile: Rlimit,
+) -> io::Result<()> {
+    match request {
+        Request::Subscribe { since } => subscribe::subscribe(overseer, connection, since).await,
+        Request::List { all } => {
+            overseer.ready().await;
+            overseer.look_for_starts().await;
+            let (_, mut containers) = overseer.cx.board.snapshot();
+            containers.retain(|container| all || container.state != State::Stopped);
+            subscribe::send_list(connection, containers, |containers, last| Reply::Containers { containers, last })
+                .await
+        }
+        request => {
+            // A task of its own: what was begun is finished even if the client goes.
+            let work = overseer.tasks.spawn(one(overseer.clone(), request, fds, nofile));
+            let reply = tokio::select! {
+                reply = work => reply.unwrap_or_else(|_| Err(ApiError::new(ErrorCode::Internal, "sextond failed in this request; its log says where"))),
+                () = gone(connection) => return Err(io::ErrorKind::BrokenPipe.into()),
+            };
+            connection.send(&reply.unwrap_or_else(Reply::Error)).await
+        }
+    }
+}
+
+async fn gone(connection: &mut Connection) {
+    while !connection.hung_up().await {}
+}
+
+async fn one(
+    overseer: Arc<Overseer>,
+    request: Request,
+    mut fds: Vec<OwnedFd>,
+    nofile: Rlimit,
+) -> Result<Reply, ApiError> {
+    let cancel = overseer.cx.cancel.clone();
+    let work = async {
+        match request {
+            Request::Version {} => Ok(version()),
+            Request::Announce { id, generation } => {
+                overseer.announced(id, generation, fds.pop()).await.map(|()| Reply::Done {})
+            }
+            Request::Launch(request) => {
+                overseer.ready().await;
+                launch::launch(&overseer, request, fds, nofile).await
+            }
+            Request::Start { id } => overseer.wish(&id, WishKind::Start).await,
+            Request::Kill { id, signal } => overseer.wish(&id, WishKind::Signal(known(signal)?)).await,
+            Request::Stop { id, signal, timeout_ms } => {
+                let timeout = Duration::from_millis(timeout_ms);
+                overseer.wish(&id, WishKind::Stop { signal: known(signal)?, timeout }).await
+            }
+            Request::Remove { id, force } => overseer.wish(&id, WishKind::Remove { force }).await,
+            Request::Wait { id, generation } => wait(&overseer, id, generation).await,
+            Request::Inspect { id } => {
+                overseer.ready().await;
+                overseer.look_for_starts().await;
+                let info = overseer.cx.board.get(&id).ok_or_else(|| no_such(id.as_str()))?;
+                Ok(Reply::Container(Box::new(info.as_ref().clone())))
+            }
+            Request::Watch(request) => {
+                let id = request.id.clone();
+                foreign::watch(&overseer, request).await?;
+                let info = overseer.cx.board.get(&id).ok_or_else(|| no_such(id.as_str()))?;
+                Ok(Reply::Container(Box::new(info.as_ref().clone())))
+            }
+            Request::Node {} => Ok(Reply::Node(node(&overseer).await)),
+            Request::List { .. } | Request::Subscribe { .. } => {
+                Err(ApiError::new(ErrorCode::Internal, "a list was asked for as a single reply"))
+            }
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        () = cancel.cancelled() => Err(ApiError::new(ErrorCode::ShuttingDown, "sextond is shutting down: ask again when it is back")),
+    }
+}
+
+async fn wait(overseer: &Overseer, id: sexton_common::ContainerId, generation: Option<u64>) -> Result<Reply, ApiError> {
+    overseer.ready().await;
+    let now = overseer.cx.board.get(&id);
+    if let Some(generation) = generation
+        && now.as_ref().is_none_or(|info| info.generation != generation)
+    {
+        // Removed since, perhaps; its exit is remembered for a while.
+        let info = overseer.cx.board.exited_lately(&id, generation).ok_or_else(|| no_such(id.as_str()))?;
+        return Ok(Reply::Container(Box::new(info)));
+    }
+    overseer.wish(&id, WishKind::Wait).await
+}
+
+fn known(signal: i32) -> Result<i32, ApiError> {
+    if (1..=64).contains(&signal) {
+        Ok(signal)
+    } else {
+        Err(ApiError::new(ErrorCode::Invalid, format!("there is no signal {signal}: they go from 1 to 64")))
+    }
+}
+
+fn version() -> Reply {
+    Reply::Version { version: env!("CARGO_PKG_VERSION").into(), protocol: PROTOCOL, pid: std::process::id() }
+}
+
+async fn node(overseer: &Overseer) -> Node {
+    static SINCE: OnceLock<WallTime> = OnceLock::new();
+    let since = *SINCE.get_or_init(WallTime::now);
+    let (containers, seq) = overseer.cx.board.figures();
+    let quarantine = overseer.cx.layout.quarantine();
+    let count = |path: &std::path::Path| fs::read_dir(path).map_or(0, Iterator::count);
+    let counted = move || (count(&quarantine), count("/proc/self/fd".as_ref()));
+    let (quarantined, descriptors) = overseer.cx.cleaner.blocking.run("count files", counted).await;
+    Node {
+        version: env!("CARGO_PKG_VERSION").into(),
+        pid: std::process::id(),
+        since,
+        containers: u32::try_from(containers).unwrap_or(u32::MAX),
+        descriptors: descriptors as u64,
+        descriptor_limit: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
+        quarantined: u32::try_from(quarantined).unwrap_or(u32::MAX),
+        seq,
+    }
+}

@@ -1,0 +1,5 @@
+//! Whoever creates and deletes containers for us.
+
+mod oci;
+
+pub use oci::{Lanes, Runtimes};

@@ -1,0 +1,191 @@
+//! What everybody may know: each container as it is now, and what changed lately.
+//!
+//! Subscribers list, then watch. They read from one bounded ring by sequence number, so a slow one costs
+//! nothing: when it comes back and the ring has moved on, it is told so and gets a fresh snapshot.
+
+use sexton_common::{
+    ContainerId, WallTime,
+    time::boot_ns,
+    wire::{ContainerInfo, Event, EventKind},
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::watch;
+
+/// How many events stay at hand for slow and returning subscribers.
+const RING: usize = 2048;
+
+/// The board. Never holds its lock across anything that waits.
+#[derive(Debug)]
+pub struct Board {
+    inner: Mutex<Inner>,
+    latest: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    containers: BTreeMap<ContainerId, Arc<ContainerInfo>>,
+    ring: VecDeque<Arc<Event>>,
+    seq: u64,
+}
+
+/// What a subscriber gets next.
+#[derive(Debug)]
+pub enum Next {
+    /// The event after the one it had.
+    Event(Arc<Event>),
+    /// It had all: wait.
+    Wait,
+    /// The event after the one it had is not at hand any more.
+    Lagged,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        // Microseconds since boot: higher than what any collector before us in this boot can have given out.
+        let seq = boot_ns() / 1000;
+        let inner = Inner { containers: BTreeMap::new(), ring: VecDeque::new(), seq };
+        Self { inner: Mutex::new(inner), latest: watch::channel(seq).0 }
+    }
+}
+
+impl Board {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // What is inside is whole after every statement, so a panic elsewhere spoils nothing.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A change: everybody who watches gets it.
+    pub fn publish(&self, kind: EventKind, container: ContainerInfo) {
+        let mut inner = self.lock();
+        inner.seq += 1;
+        let event = Event { seq: inner.seq, at: WallTime::now(), kind, container };
+        if kind == EventKind::Removed {
+            inner.containers.remove(&event.container.id);
+        } else {
+            inner.containers.insert(event.container.id.clone(), Arc::new(event.container.clone()));
+        }
+        if inner.ring.len() == RING {
+            inner.ring.pop_front();
+        }
+        inner.ring.push_back(Arc::new(event));
+        self.latest.send_replace(inner.seq);
+    }
+
+    /// A change that nobody needs to be told of.
+    pub fn update(&self, container: ContainerInfo) {
+        self.lock().containers.insert(container.id.clone(), Arc::new(container));
+    }
+
+    /// One container.
+    pub fn get(&self, id: &ContainerId) -> Option<Arc<ContainerInfo>> {
+        self.lock().containers.get(id).cloned()
+    }
+
+    /// All containers, in the order of their ids, and the last event that is in what they show.
+    pub fn snapshot(&self) -> (u64, Vec<Arc<ContainerInfo>>) {
+        let inner = self.lock();
+        (inner.seq, inner.containers.values().cloned().collect())
+    }
+
+    /// How many containers, and the last sequence number.
+    pub fn figures(&self) -> (usize, u64) {
+        let inner = self.lock();
+        (inner.containers.len(), inner.seq)
+    }
+
+    /// The exit of a run that has been removed since, if that was not long ago.
+    pub fn exited_lately(&self, id: &ContainerId, generation: u64) -> Option<ContainerInfo> {
+        let inner = self.lock();
+        let is = |e: &&Arc<Event>| {
+            e.kind == EventKind::Exited && e.container.id == *id && e.container.generation == generation
+        };
+        inner.ring.iter().rev().find(is).map(|event| event.container.clone())
+    }
+
+    /// What comes after `seen`.
+    pub fn after(&self, seen: u64) -> Next {
+        let inner = self.lock();
+        if seen == inner.seq {
+            return Next::Wait;
+        }
+        let first = inner.ring.front().map_or(inner.seq + 1, |event| event.seq);
+        let index = (seen.saturating_add(1)).checked_sub(first).and_then(|index| usize::try_from(index).ok());
+        match index.and_then(|index| inner.ring.get(index)) {
+            Some(event) => Next::Event(event.clone()),
+            // Too old, or of a future that never was.
+            None => Next::Lagged,
+        }
+    }
+
+    /// Changes whenever there is a new event.
+    pub fn latest(&self) -> watch::Receiver<u64> {
+        self.latest.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sexton_common::wire::State;
+
+    pub fn info(id: &str) -> ContainerInfo {
+        ContainerInfo {
+            id: id.parse().unwrap(),
+            generation: 1,
+            state: State::Running,
+            pid: None,
+            shim_pid: None,
+            status: None,
+            source: None,
+            oom_killed: None,
+            created_at: WallTime(0),
+            started_at: None,
+            exited_at: None,
+            ran_ns: None,
+            bundle: "/b".into(),
+            runtime: "runc".into(),
+            auto_remove: false,
+            foreign: false,
+            attempts: 0,
+            in_the_way: None,
+            usage: None,
+            memory_peak: None,
+            cpu_ns: None,
+        }
+    }
+
+    #[test]
+    fn a_reader_gets_every_event_in_order_or_is_told_that_it_lagged() {
+        let board = Board::default();
+        let (start, none) = board.snapshot();
+        assert!(none.is_empty());
+        assert!(matches!(board.after(start), Next::Wait));
+        for _ in 0..RING {
+            board.publish(EventKind::Created, info("c"));
+        }
+        for n in 0..RING as u64 {
+            let Next::Event(event) = board.after(start + n) else { panic!("event {n} is missing") };
+            assert_eq!(event.seq, start + n + 1);
+        }
+        board.publish(EventKind::Created, info("c"));
+        assert!(matches!(board.after(start), Next::Lagged));
+        assert!(matches!(board.after(start + 1), Next::Event(_)));
+        assert!(matches!(board.after(0), Next::Lagged));
+        assert!(matches!(board.after(u64::MAX - 1), Next::Lagged));
+        assert_eq!(board.lock().ring.len(), RING);
+    }
+
+    #[test]
+    fn what_is_removed_is_not_listed_but_its_exit_is_known_for_a_while() {
+        let board = Board::default();
+        board.publish(EventKind::Exited, info("c"));
+        board.publish(EventKind::Removed, info("c"));
+        assert!(board.snapshot().1.is_empty());
+        let id = "c".parse().unwrap();
+        assert!(board.exited_lately(&id, 1).is_some());
+        assert!(board.exited_lately(&id, 2).is_none());
+    }
+}

@@ -1,0 +1,178 @@
+//! The configuration: file, then environment, then flags.
+
+use clap::Parser;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use sexton_common::Layout;
+use std::{fs, io, path::PathBuf, time::Duration};
+
+/// Sexton's collector: delivers every container's exit status, exactly, and cleans up after it.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "sextond", version)]
+pub struct Args {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What dies with the machine [default: /run/sexton, or $SEXTON_STATE_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// What outlives a reboot [default: /var/lib/sexton, or $SEXTON_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// What to log: error, warn, info, debug, trace, or a tracing filter
+    #[arg(long, value_name = "LEVEL", env = "SEXTON_LOG")]
+    pub log: Option<String>,
+    /// Print what this kernel can do, as JSON, and exit
+    #[arg(long)]
+    pub probe: bool,
+}
+
+/// The configuration file. Unknown keys are errors: a misspelt one would silently do nothing.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    state_dir: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
+    log: Option<String>,
+    shim: Option<PathBuf>,
+    #[serde(deserialize_with = "duration")]
+    launch_timeout: Option<Duration>,
+    exit: ExitFile,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ExitFile {
+    #[serde(deserialize_with = "duration")]
+    deadline: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    backoff_first: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    backoff_max: Option<Duration>,
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let duration = humantime::parse_duration(&text).map_err(|e| D::Error::custom(format!("{text:?}: {e}")))?;
+    if duration.is_zero() { Err(D::Error::custom("a duration of zero")) } else { Ok(Some(duration)) }
+}
+
+/// What the collector runs with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where everything lies.
+    pub layout: Layout,
+    /// The log filter.
+    pub log: String,
+    /// `sexton-shim`.
+    pub shim: PathBuf,
+    /// What each step of the runtime's may take when something is launched or started.
+    pub launch_timeout: Duration,
+    /// What an attempt to clean up may take.
+    pub deadline: Duration,
+    /// The delay after the first failed attempt.
+    pub backoff_first: Duration,
+    /// The longest delay.
+    pub backoff_max: Duration,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("read the configuration {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file makes no sense.
+    #[error("the configuration {}: {source}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+}
+
+impl Config {
+    /// From the file that `args` names, the environment and `args`, the later ones winning.
+    ///
+    /// # Errors
+    /// If the file cannot be read or understood.
+    pub fn load(args: &Args) -> Result<Self, ConfigError> {
+        let file = match &args.config {
+            None => File::default(),
+            Some(path) => {
+                let text =
+                    fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+                toml::from_str(&text).map_err(|e| ConfigError::Parse { path: path.clone(), source: Box::new(e) })?
+            }
+        };
+        let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let state = args.state_dir.clone().or_else(|| set(Layout::STATE_ENV)).or(file.state_dir);
+        let data = args.data_dir.clone().or_else(|| set(Layout::DATA_ENV)).or(file.data_dir);
+        Ok(Self {
+            layout: Layout::resolve(state, data),
+            log: args.log.clone().or(file.log).unwrap_or_else(|| "info".into()),
+            shim: file.shim.unwrap_or_else(default_shim),
+            launch_timeout: file.launch_timeout.unwrap_or(Duration::from_secs(120)),
+            deadline: file.exit.deadline.unwrap_or(Duration::from_secs(10)),
+            backoff_first: file.exit.backoff_first.unwrap_or(Duration::from_secs(1)),
+            backoff_max: file.exit.backoff_max.unwrap_or(Duration::from_secs(300)),
+        })
+    }
+}
+
+/// Beside our own binary, where packages and builds put it, else in `PATH`.
+fn default_shim() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    let dir = own.parent().map(PathBuf::from).unwrap_or_default();
+    let places = [dir.join("sexton-shim"), dir.join("../libexec/sexton/sexton-shim")];
+    places.into_iter().find(|place| place.is_file()).unwrap_or_else(|| "sexton-shim".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), text).unwrap();
+        let args = ["sextond", "--config", file.path().to_str().unwrap(), "--data-dir", "/d"];
+        Config::load(&Args::parse_from(args))
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let text = "state_dir = '/s'\ndata_dir = '/file'\nlaunch_timeout = '3s'\n[exit]\nbackoff_first = '20ms'\n";
+        let config = load(text).unwrap();
+        assert_eq!(config.layout, Layout::new("/s".into(), "/d".into()));
+        assert_eq!(config.launch_timeout, Duration::from_secs(3));
+        assert_eq!(config.backoff_first, Duration::from_millis(20));
+        assert_eq!(config.deadline, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_by_name() {
+        for (text, word) in [
+            ("colour = 'red'", "colour"),
+            ("[exit]\nbackof = '1s'", "backof"),
+            ("launch_timeout = 'soon'", "soon"),
+            ("launch_timeout = '0s'", "zero"),
+            ("= 3", "configuration"),
+        ] {
+            let error = load(text).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_packaged_example_is_valid() {
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/sextond.toml.example");
+        if let Ok(text) = fs::read_to_string(example) {
+            load(&text).unwrap();
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! What the machine decided is done here.
+
+use super::{
+    Answer, Wish, WishKind,
+    machine::{Action, Event, Phase},
+    task::{Task, WAITERS},
+    wish::{no_such, refuse},
+};
+use crate::{
+    exit::{Backoff, of_death},
+    gc::{self, Estate},
+    watch,
+};
+use sexton_common::{
+    ExitStatus, Source, Stamp, UnknownReason, durable,
+    launch::Started,
+    wire::{ApiError, ErrorCode, EventKind, Reply},
+};
+use std::{io, time::Duration};
+use tokio::{sync::oneshot, time::Instant};
+
+/// How long a process may live on after SIGKILL before a client that waits hears of it.
+const DIES_WITHIN: Duration = Duration::from_secs(10);
+
+impl Task {
+    /// Something happened.
+    pub(super) async fn happen(&mut self, event: Event) {
+        self.drive(event, None).await;
+    }
+
+    /// A client wishes something.
+    pub(super) async fn wished(&mut self, event: Event, wish: Wish) {
+        self.drive(event, Some(wish)).await;
+    }
+
+    async fn drive(&mut self, event: Event, mut wish: Option<Wish>) {
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
+            let before = self.machine.phase;
+            let (machine, actions) = self.machine.step(event);
+            self.machine = machine;
+            let mut told = false;
+            for action in actions {
+                told |= matches!(action, Action::Publish(_));
+                if let Some(follows) = self.perform(action, &mut wish).await {
+                    next = Some(follows);
+                }
+            }
+            if before != self.machine.phase {
+                if self.machine.phase == Phase::Orphaned {
+                    self.on_orphaned();
+                }
+                if !told {
+                    self.cx.board.update(self.info());
+                }
+            }
+        }
+    }
+
+    async fn perform(&mut self, action: Action, wish: &mut Option<Wish>) -> Option<Event> {
+        match action {
+            Action::Publish(kind) => self.publish(kind),
+            Action::Look => return self.look(None).await.then_some(Event::Exit),
+            Action::RecordFromKernel => return self.record(self.death()).await,
+            Action::RecordNeverStarted => {
+                return self.record((ExitStatus::Unknown { reason: UnknownReason::NeverStarted }, Source::None)).await;
+            }
+            Action::RuntimeStart => {
+                self.on_start.extend(take_reply(wish));
+                self.start();
+            }
+            Action::Clean => self.clean(),
+            Action::Retry => self.retry().await,
+            Action::Bury => self.bury(),
+            Action::Signal => {
+                if let Some(Wish { kind: WishKind::Signal(signal), reply }) = wish.take() {
+                    let _ = reply.send(self.signal(signal).map(|()| Reply::Done {}));
+                }
+            }
+            Action::SignalKill => self.kill(),
+            Action::SignalThenKill => self.signal_then_kill(wish),
+            Action::AwaitExit => {
+                self.on_stop.extend(take_reply(wish));
+                if self.kill_at.is_none() {
+                    self.give_up_at = Some(Instant::now() + DIES_WITHIN);
+                }
+            }
+            Action::AwaitRemoval => self.on_removal.extend(take_reply(wish)),
+            Action::Accept => answer(take_reply(wish), || Ok(Reply::Container(Box::new(self.info())))),
+            Action::Refuse(refusal) => answer(take_reply(wish), || Err(refuse(refusal, &self.info()))),
+            Action::AnswerExit => self.answer_exit(),
+            Action::AnswerStart => self.answer_start(),
+            Action::AnswerRemoval => self.answer_removal(),
+            Action::End => {}
+        }
+        None
+    }
+
+    fn publish(&mut self, kind: EventKind) {
+        let id = &self.launch.id;
+        match (kind, &self.verdict) {
+            (EventKind::Exited, Some(verdict)) => {
+                tracing::info!(%id, status = %verdict.record.status, source = %verdict.record.source, "exited");
+                // Nothing rings any more, and two descriptors are free for somebody who lives.
+                (self.fifo, self.shim, self.watch) = (None, None, None);
+                (self.kill_at, self.give_up_at, self.look_at) = (None, None, None);
+            }
+            (EventKind::Delayed, _) => {
+                let why = self.in_the_way.as_deref().unwrap_or_default();
+                tracing::warn!(%id, attempts = self.attempts + 1, why, "not clean yet");
+            }
+            (EventKind::Orphaned, _) => tracing::warn!(%id, "its shim is dead; watching its init"),
+            _ => tracing::debug!(%id, event = kind.name(), "changed"),
+        }
+        if matches!(kind, EventKind::Delayed) {
+            self.attempts += 1;
+        }
+        self.cx.board.publish(kind, self.info());
+    }
+
+    fn death(&self) -> (ExitStatus, Source) {
+        let watched = self.watch.as_ref().and_then(watch::InitWatch::death);
+        let zombie = || self.init.as_ref().and_then(|init| watch::zombie(&init.process));
+        let unknown = (ExitStatus::Unknown { reason: UnknownReason::ShimKilled }, Source::None);
+        watched.or_else(zombie).unwrap_or(unknown)
+    }
+
+    /// Makes the record that nobody else will make.
+    pub(super) async fn record(&mut self, death: (ExitStatus, Source)) -> Option<Event> {
+        let exited = (death.1 != Source::None || self.watch.is_some()).then(Stamp::now);
+        let (launch, init, dir) = (self.launch.clone(), self.init.clone(), self.dir.clone());
+        let name = format!("write the exit record of {}", launch.id);
+        let work = move || of_death(&launch, init.as_deref(), &dir, death, exited);
+        self.verdict = Some(self.cx.cleaner.blocking.run(name, work).await);
+        Some(Event::Exit)
+    }
+
+    fn start(&mut self) {
+        let (cx, launch, dir) = (self.cx.clone(), self.launch.clone(), self.dir.clone());
+        let started = Started { generation: launch.generation, at: Stamp::now() };
+        self.started = Some(started.at);
+        self.job = Some(Box::pin(async move {
+            let path = dir.start();
+            let name = format!("note the start of {}", launch.id);
+            let noted = cx.cleaner.blocking.run(name, move || durable::write(&path, &started)).await;
+            if let Err(e) = noted {
+                return (Event::StartDone { ok: false }, Some(format!("write {}: {e}", dir.start().display())));
+            }
+            let mut place = cx.cleaner.lanes.enter().await;
+            let run = cx.cleaner.runtimes.run(&launch.runtime, "start", &[], &launch.id, cx.launch_timeout);
+            let outcome = place.during(run).await;
+            if !outcome.ok {
+                let path = dir.start();
+                let forget = move || std::fs::remove_file(path);
+                let _ = cx.cleaner.blocking.run("forget a failed start", forget).await;
+            }
+            (Event::StartDone { ok: outcome.ok }, (!outcome.ok).then_some(outcome.words))
+        }));
+    }
+
+    pub(super) fn clean(&mut self) {
+        let Some(verdict) = self.verdict.clone() else { return };
+        let estate = Estate { launch: self.launch.clone(), init: self.init.clone(), verdict, dir: self.dir.clone() };
+        let cx = self.cx.clone();
+        self.job = Some(Box::pin(async move {
+            match cx.cleaner.attempt(estate, cx.deadline).await {
+                Ok(()) => (Event::Cleaned, None),
+                Err(why) => (Event::InTheWay, Some(why)),
+            }
+        }));
+    }
+
+    async fn retry(&mut self) {
+        let delay = Backoff::new(self.cx.backoff.0, self.cx.backoff.1).delay(self.attempts);
+        if let Some(mailbox) = self.mailbox.upgrade() {
+            self.cx.retries.after(delay, mailbox).await;
+        }
+    }
+
+    fn bury(&mut self) {
+        let grave = self.cx.layout.buried(&self.launch.id, self.launch.generation);
+        let (cx, dir, id) = (self.cx.clone(), self.dir.clone(), self.launch.id.clone());
+        self.job = Some(Box::pin(async move {
+            let removed = cx.cleaner.blocking.run(format!("remove {id}"), move || gc::bury(&dir, &grave)).await;
+            (Event::Buried { ok: removed.is_ok() }, removed.err().map(|e| format!("remove the files of {id}: {e}")))
+        }));
+    }
+
+    fn signal(&mut self, signal: i32) -> Result<(), ApiError> {
+        let id = self.launch.id.clone();
+        if self.watch.is_none() {
+            self.watch_init(None);
+        }
+        let gone = || ApiError::new(ErrorCode::NotRunning, format!("container {id} is not running: its init is gone"));
+        let Some(watch) = &self.watch else { return Err(gone()) };
+        watch.signal(signal).map_err(|e| match e.raw_os_error() {
+            Some(nix::libc::ESRCH) => gone(),
+            Some(nix::libc::EINVAL) => ApiError::new(ErrorCode::Invalid, format!("there is no signal {signal}")),
+            _ => ApiError::new(ErrorCode::Internal, format!("send signal {signal} to {id}: {e}")),
+        })
+    }
+
+    /// SIGKILL, as far as it goes: what cannot be killed is seen to be alive.
+    pub(super) fn kill(&mut self) {
+        if let Err(e) = self.signal(nix::libc::SIGKILL) {
+            tracing::debug!(id = %self.launch.id, error = %e, "SIGKILL");
+        }
+        self.kill_at = None;
+        self.give_up_at = Some(Instant::now() + DIES_WITHIN);
+    }
+
+    fn signal_then_kill(&mut self, wish: &mut Option<Wish>) {
+        let Some(Wish { kind: WishKind::Stop { signal, timeout }, .. }) = *wish else { return };
+        if let Err(e) = self.signal(signal) {
+            if e.code == ErrorCode::Invalid {
+                answer(take_reply(wish), || Err(e));
+                return;
+            }
+            tracing::debug!(id = %self.launch.id, error = %e, "stop");
+        }
+        let at = Instant::now() + timeout;
+        self.kill_at = Some(self.kill_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    pub(super) fn give_up_stopping(&mut self) {
+        let letter = self.watch.as_ref().and_then(watch::InitWatch::state_letter).unwrap_or('?');
+        let pid = self.init.as_ref().map_or(0, |init| init.process.pid);
+        let text = format!(
+            "container {} is still there {DIES_WITHIN:?} after SIGKILL: process {pid} is in state {letter} \
+             (D: it waits in the kernel, see /proc/{pid}/stack; it is delivered and cleaned when it dies)",
+            self.launch.id
+        );
+        for reply in self.on_stop.drain(..).chain(self.on_removal.drain(..)) {
+            let _ = reply.send(Err(ApiError::new(ErrorCode::TimedOut, text.clone())));
+        }
+    }
+
+    pub(super) fn wait_for_exit(&mut self, reply: oneshot::Sender<Answer>) {
+        if self.verdict.is_some() {
+            let _ = reply.send(Ok(Reply::Container(Box::new(self.info()))));
+            return;
+        }
+        self.on_exit.retain(|waiting| !waiting.is_closed());
+        if self.on_exit.len() < WAITERS {
+            self.on_exit.push(reply);
+        } else {
+            let text = format!("{WAITERS} clients wait for container {} already", self.launch.id);
+            let _ = reply.send(Err(ApiError::new(ErrorCode::Busy, text)));
+        }
+    }
+
+    fn answer_exit(&mut self) {
+        let answer = match &self.verdict {
+            Some(_) => Ok(Reply::Container(Box::new(self.info()))),
+            None => Err(no_such(self.launch.id.as_str())),
+        };
+        for reply in self.on_exit.drain(..).chain(self.on_stop.drain(..)) {
+            let _ = reply.send(answer.clone());
+        }
+    }
+
+    fn answer_start(&mut self) {
+        let failed = self.in_the_way.take();
+        for reply in self.on_start.drain(..) {
+            let _ = reply.send(match &failed {
+                None => Ok(Reply::Done {}),
+                Some(words) => Err(ApiError::new(ErrorCode::RuntimeFailed, words.clone())),
+            });
+        }
+        if failed.is_some() {
+            self.started = None;
+        }
+    }
+
+    fn answer_removal(&mut self) {
+        let id = self.launch.id.clone();
+        let answer = match (self.machine.phase, &self.in_the_way) {
+            (Phase::Gone, _) => Ok(Reply::Done {}),
+            (Phase::Gc, Some(why)) => Err(ApiError::new(
+                ErrorCode::InGc,
+                format!("container {id} is in GC and will be removed once it is clean: {why}"),
+            )),
+            (_, why) => {
+                let why = why.clone().unwrap_or_else(|| io::Error::other("unknown").to_string());
+                Err(ApiError::new(ErrorCode::Internal, format!("remove container {id}: {why}")))
+            }
+        };
+        for reply in self.on_removal.drain(..) {
+            let _ = reply.send(answer.clone());
+        }
+    }
+}
+
+fn take_reply(wish: &mut Option<Wish>) -> Option<oneshot::Sender<Answer>> {
+    wish.take().map(|wish| wish.reply)
+}
+
+fn answer(reply: Option<oneshot::Sender<Answer>>, answer: impl FnOnce() -> Answer) {
+    if let Some(reply) = reply {
+        // A client that has gone away wants no answer.
+        let _ = reply.send(answer());
+    }
+}

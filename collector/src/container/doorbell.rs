@@ -1,0 +1,164 @@
+//! What follows from a ring at the door.
+
+use super::{
+    machine::{Event, Phase},
+    task::{LOOK_AGAIN, REAPED_WITHIN, Task},
+};
+use crate::{
+    exit::{Verdict, read_exit},
+    watch::{self, InitWatch, Ring},
+};
+use sexton_common::{
+    ExitRecord, ExitStatus, Source, UnknownReason, durable::ReadError, identity::Presence, launch::Origin,
+};
+use std::io;
+use tokio::time::Instant;
+
+impl Task {
+    pub(super) fn is_foreign(&self) -> bool {
+        matches!(self.launch.origin, Origin::Foreign { .. })
+    }
+
+    pub(super) async fn on_ring(&mut self, ring: io::Result<Ring>) {
+        match ring {
+            Ok(Ring::Bytes(bytes)) if self.is_foreign() => self.on_foreign_code(&bytes).await,
+            Ok(Ring::Bytes(bytes)) => {
+                // The bytes only say "look" (I2). Only where the disk has no record yet, because it is full or
+                // broken, does what the shim said count.
+                let said = watch::own(&bytes)
+                    .ok()
+                    .filter(|record| record.id == self.launch.id && record.generation == self.launch.generation);
+                if self.look(said).await {
+                    self.happen(Event::Exit).await;
+                }
+            }
+            Ok(Ring::HangUp) => {
+                self.fifo = None;
+                self.on_shim_death().await;
+            }
+            Err(e) => {
+                tracing::error!(id = %self.launch.id, error = %e, "the exit FIFO cannot be read: watching the shim itself");
+                self.fifo = None;
+                self.watch_shim_process();
+            }
+        }
+    }
+
+    async fn on_foreign_code(&mut self, bytes: &[u8]) {
+        let death = match watch::foreign(bytes) {
+            Some(code) => (ExitStatus::Code(code), Source::Reported),
+            None => (ExitStatus::Unknown { reason: UnknownReason::ForeignMalformed }, Source::None),
+        };
+        self.conclude(death).await;
+    }
+
+    async fn conclude(&mut self, death: (ExitStatus, Source)) {
+        if self.verdict.is_none()
+            && let Some(event) = self.record(death).await
+        {
+            self.happen(event).await;
+        }
+    }
+
+    /// The shim hung up, or died.
+    pub(super) async fn on_shim_death(&mut self) {
+        if self.look(None).await {
+            return self.happen(Event::Exit).await;
+        }
+        match self.launch.shim.look() {
+            Ok(Presence::Alive(_)) if self.is_foreign() => {
+                // It closed its FIFO on purpose, and said nothing.
+                self.conclude((ExitStatus::Unknown { reason: UnknownReason::ForeignHangUp }, Source::None)).await;
+            }
+            Ok(Presence::Alive(_)) => self.watch_shim_process(),
+            Ok(Presence::Zombie(..) | Presence::Gone) => {
+                // Its last act may have been the record, between our look at the file and our look at it.
+                if self.look(None).await {
+                    return self.happen(Event::Exit).await;
+                }
+                let launch = self.dir.launch();
+                let gone = self.cx.cleaner.blocking.run("look at the launch", move || !launch.exists()).await;
+                self.happen(if gone { Event::Vanished } else { Event::ShimGone }).await;
+            }
+            Err(e) => {
+                tracing::warn!(id = %self.launch.id, error = %e, "the shim cannot be looked at now");
+                self.look_at = Some(Instant::now() + LOOK_AGAIN);
+            }
+        }
+    }
+
+    /// Whether an exit record is at hand: on disk, or else in what the shim said, if init is really dead.
+    pub(super) async fn look(&mut self, said: Option<ExitRecord>) -> bool {
+        if self.verdict.is_some() {
+            return true;
+        }
+        let (dir, generation) = (self.dir.clone(), self.launch.generation);
+        let name = format!("read the exit record of {}", self.launch.id);
+        let read = self.cx.cleaner.blocking.run(name, move || read_exit(&dir, generation)).await;
+        let durable = match read {
+            Ok(record) => record,
+            Err(ReadError::Damaged { path, damage }) => {
+                tracing::error!(id = %self.launch.id, file = %path.display(), %damage, "the exit record does not decode");
+                super::quarantine(&self.cx.layout, &path, &format!("{}.exit", self.launch.id));
+                None
+            }
+            Err(e) => {
+                tracing::error!(id = %self.launch.id, error = %e, "the exit record cannot be read now");
+                None
+            }
+        };
+        let process = self.init.as_ref().map(|init| init.process);
+        let dead = |record: &ExitRecord| {
+            let same = process.is_none() || record.process == process;
+            same && record.process.is_none_or(|p| !matches!(p.look(), Ok(Presence::Alive(_))))
+        };
+        self.verdict = match durable {
+            Some(record) => Some(Verdict { record, durable: true }),
+            None => said.filter(dead).map(|record| Verdict { record, durable: false }),
+        };
+        self.verdict.is_some()
+    }
+
+    /// Its shim is dead: from now on only the kernel can tell.
+    pub(super) fn on_orphaned(&mut self) {
+        if self.watch.is_none() {
+            self.watch_init(None);
+        }
+        match &self.watch {
+            // A zombie whose step we have seen already gets its reaper's time, too.
+            Some(watch) if !self.reaped && watch.is_dead() && self.cx.info_exit => {
+                self.look_at = Some(Instant::now() + REAPED_WITHIN);
+            }
+            Some(watch) if !watch.is_dead() => {}
+            _ => self.look_at = Some(Instant::now()),
+        }
+    }
+
+    /// The slow way, for when a watch could not be set up, or has not told.
+    pub(super) async fn look_again(&mut self) {
+        if self.verdict.is_some() {
+            return;
+        }
+        if self.watch.is_none() {
+            self.watch_init(None);
+        }
+        if self.machine.phase == Phase::Orphaned {
+            if self.watch.as_ref().is_none_or(InitWatch::is_dead) && self.look_at.is_none() {
+                self.happen(Event::InitGone).await;
+            }
+            return;
+        }
+        if let Some(bytes) = self.fifo.as_ref().and_then(watch::Fifo::try_ring) {
+            return self.on_ring(Ok(bytes)).await;
+        }
+        match self.launch.shim.look() {
+            Ok(Presence::Gone | Presence::Zombie(..)) if self.is_foreign() => self.happen(Event::ShimGone).await,
+            Ok(Presence::Gone | Presence::Zombie(..)) => {
+                self.fifo = None;
+                self.on_shim_death().await;
+            }
+            _ if self.fifo.is_none() && self.shim.is_none() => self.watch_shim(),
+            _ => {}
+        }
+    }
+}

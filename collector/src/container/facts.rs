@@ -1,0 +1,154 @@
+//! What lies on disk about a container, and what follows from it after a restart.
+//!
+//! | launch | init | exit | shim  | init process | so |
+//! |---|---|---|-------|-------|----|
+//! | y | – | – | alive | –     | being created: watch |
+//! | y | – | – | dead  | –     | never started: `Unknown { never_started }`, clean up |
+//! | y | y | – | alive | any   | running: FIFO and pidfd |
+//! | y | y | – | dead  | there | orphaned: pidfd |
+//! | y | y | – | dead  | gone  | `Unknown { shim_and_collector_killed }` |
+//! | y | any | y | any | any   | exit known: clean up unless clean |
+
+use super::machine::Phase;
+use crate::exit::{Verdict, of_death, read_exit, started};
+use sexton_common::{
+    ExitStatus, Init, Launch, Source, Stamp, UnknownReason,
+    durable::{self, ReadError},
+    identity::Presence,
+    launch::{Mode, Origin},
+    layout::{ContainerDir, Layout},
+};
+use std::path::Path;
+
+/// A container's facts.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// What was asked.
+    pub launch: Launch,
+    /// What came of it.
+    pub init: Option<Init>,
+    /// How it ended.
+    pub verdict: Option<Verdict>,
+    /// When it was started, as far as that was written down.
+    pub started: Option<Stamp>,
+    /// Its files.
+    pub dir: ContainerDir,
+    /// Where it is in its life.
+    pub phase: Phase,
+}
+
+impl Facts {
+    /// Reads them, and decides by the table. What does not decode goes to quarantine, loudly; a container
+    /// without a launch that decodes goes there as a whole. `None` if there is nothing to watch. Blocks.
+    ///
+    /// # Errors
+    /// If a file cannot be read for another reason.
+    pub fn read(layout: &Layout, dir: ContainerDir) -> Result<Option<Self>, ReadError> {
+        let name = dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let launch: Launch = match durable::read(&dir.launch()) {
+            Ok(Some(launch)) => launch,
+            Ok(None) => return Ok(None),
+            Err(ReadError::Damaged { path, damage }) => {
+                tracing::error!(id = %name, file = %path.display(), %damage, "a container's launch does not decode");
+                quarantine(layout, dir.path(), &name);
+                return Ok(None);
+            }
+            Err(e) => return Err(e),
+        };
+        if launch.id.as_str() != name {
+            tracing::error!(directory = %name, id = %launch.id, "a container's launch lies in another container's directory");
+            quarantine(layout, dir.path(), &name);
+            return Ok(None);
+        }
+        let generation = launch.generation;
+        let mut facts = Self { init: None, verdict: None, started: None, phase: Phase::Creating, launch, dir };
+        let mut damaged = false;
+        // The shim writes its record before it dies: when it is seen dead, what it wrote is there.
+        let shim_dead = matches!(facts.launch.shim.look(), Ok(Presence::Gone | Presence::Zombie(..)));
+        facts.init = or_quarantine(layout, &facts, "init", durable::read(&facts.dir.init()), &mut damaged)?;
+        facts.init = facts.init.filter(|init| init.generation == generation);
+        facts.started = facts.init.as_ref().and_then(|init| started(&facts.launch, init, &facts.dir));
+        let mut record_damaged = false;
+        let exit = read_exit(&facts.dir, generation);
+        let exit = or_quarantine(layout, &facts, "exit", exit, &mut record_damaged)?;
+        facts.verdict = exit.map(|record| Verdict { record, durable: true });
+        facts.decide(shim_dead, damaged, record_damaged);
+        Ok(Some(facts))
+    }
+
+    fn decide(&mut self, shim_dead: bool, init_damaged: bool, record_damaged: bool) {
+        if self.verdict.is_some() {
+            self.phase = Phase::Stopping;
+            return;
+        }
+        let presence = self.init.as_ref().map(|init| init.process.look());
+        let gone = matches!(presence, Some(Ok(Presence::Gone)));
+        let foreign = matches!(self.launch.origin, Origin::Foreign { .. });
+        let unknown = match (&self.init, shim_dead) {
+            // The shim did its work; only its record was spoilt afterwards.
+            (_, true) if record_damaged && (gone || self.init.is_none()) => Some(UnknownReason::RecordDamaged),
+            (None, true) if init_damaged => Some(UnknownReason::RecordDamaged),
+            (None, true) => Some(UnknownReason::NeverStarted),
+            // A foreign FIFO may still hold the code, or have hung up: it is asked first.
+            (Some(_), true) if gone && !foreign => Some(UnknownReason::ShimAndCollectorKilled),
+            _ => None,
+        };
+        if let Some(reason) = unknown {
+            let death = (ExitStatus::Unknown { reason }, Source::None);
+            self.verdict = Some(of_death(&self.launch, self.init.as_ref(), &self.dir, death, None));
+        }
+        self.phase = match (&self.verdict, &self.init) {
+            (Some(_), _) => Phase::Stopping,
+            (None, None) => Phase::Creating,
+            (None, Some(_)) if shim_dead && !foreign => Phase::Orphaned,
+            (None, Some(_)) if self.launch.mode == Mode::Create && !self.seen_started() => Phase::Created,
+            (None, Some(_)) => Phase::Running,
+        };
+    }
+
+    fn seen_started(&self) -> bool {
+        self.started.is_some() || waits_for_start(&self.launch) == Some(false)
+    }
+}
+
+/// Whether a created container still waits to be started: runc and crun keep `exec.fifo` in their state until
+/// then. `None` if that cannot be seen. Blocks on the file system.
+pub fn waits_for_start(launch: &Launch) -> Option<bool> {
+    let state = launch.runtime.state_dir(&launch.id)?;
+    state.exists().then(|| state.join("exec.fifo").exists())
+}
+
+fn or_quarantine<T>(
+    layout: &Layout,
+    facts: &Facts,
+    what: &str,
+    read: Result<Option<T>, ReadError>,
+    damaged: &mut bool,
+) -> Result<Option<T>, ReadError> {
+    match read {
+        Err(ReadError::Damaged { path, damage }) => {
+            let id = &facts.launch.id;
+            tracing::error!(%id, file = %path.display(), %damage, "a state file does not decode");
+            quarantine(layout, &path, &format!("{id}.{what}"));
+            *damaged = true;
+            Ok(None)
+        }
+        other => other,
+    }
+}
+
+/// Moves what does not decode aside, and says where it is.
+pub fn quarantine(layout: &Layout, path: &Path, label: &str) {
+    match durable::quarantine(path, label, &layout.quarantine()) {
+        Ok(to) => {
+            tracing::error!(from = %path.display(), to = %to.display(), "moved to quarantine: keep it, it may be needed to find out")
+        }
+        Err(e) => {
+            tracing::error!(file = %path.display(), error = %e, "cannot be moved to quarantine: left where it is")
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "facts_tests.rs"]
+mod tests;

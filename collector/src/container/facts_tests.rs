@@ -1,0 +1,173 @@
+use super::*;
+use sexton_common::{ExitRecord, ProcessIdentity, Stamp, launch::Stdio, runtime::Runtime};
+use std::{fs, process::Command};
+
+struct World {
+    _root: tempfile::TempDir,
+    layout: Layout,
+    dead: ProcessIdentity,
+    alive: ProcessIdentity,
+    sleeper: std::process::Child,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = self.sleeper.kill();
+        let _ = self.sleeper.wait();
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path().join("s"), root.path().join("d"));
+        let mut gone = Command::new("true").spawn().unwrap();
+        let dead = ProcessIdentity::of(gone.id()).unwrap();
+        gone.wait().unwrap();
+        let sleeper = Command::new("sleep").arg("1000").spawn().unwrap();
+        let alive = ProcessIdentity::of(sleeper.id()).unwrap();
+        Self { _root: root, layout, dead, alive, sleeper }
+    }
+
+    fn launch(&self, shim: ProcessIdentity, mode: Mode) -> ContainerDir {
+        let id: sexton_common::ContainerId = "c".parse().unwrap();
+        let dir = self.layout.container(&id);
+        fs::create_dir_all(dir.path()).unwrap();
+        let launch = Launch {
+            id,
+            generation: 7,
+            bundle: "/b".into(),
+            runtime: Runtime { root: Some(self.layout.data().into()), ..Runtime::default() },
+            stdio: Stdio::Null,
+            mode,
+            auto_remove: false,
+            shim,
+            origin: Origin::Sexton,
+            created: Stamp::now(),
+        };
+        durable::write(&dir.launch(), &launch).unwrap();
+        dir
+    }
+
+    fn init(&self, dir: &ContainerDir, process: ProcessIdentity) {
+        let id = "c".parse().unwrap();
+        let init = Init { id, generation: 7, process, cgroups: vec![], ready: Stamp::now() };
+        durable::write(&dir.init(), &init).unwrap();
+    }
+
+    fn exit(&self, dir: &ContainerDir, generation: u64) {
+        let record = ExitRecord {
+            id: "c".parse().unwrap(),
+            generation,
+            process: Some(self.dead),
+            status: ExitStatus::Code(7),
+            source: Source::Waited,
+            oom_killed: None,
+            started: None,
+            exited: None,
+            usage: None,
+            memory_peak: None,
+            cpu_ns: None,
+        };
+        durable::write(&dir.exit(), &record).unwrap();
+    }
+
+    fn read(&self, dir: &ContainerDir) -> Facts {
+        Facts::read(&self.layout, dir.clone()).unwrap().unwrap()
+    }
+
+    fn quarantined(&self) -> usize {
+        fs::read_dir(self.layout.quarantine()).map_or(0, Iterator::count)
+    }
+}
+
+fn reason(facts: &Facts) -> Option<UnknownReason> {
+    match facts.verdict.as_ref()?.record.status {
+        ExitStatus::Unknown { reason } => Some(reason),
+        _ => None,
+    }
+}
+
+#[test]
+fn every_row_of_the_table() {
+    let w = World::new();
+    let dir = w.launch(w.alive, Mode::Run);
+    assert_eq!(w.read(&dir).phase, Phase::Creating);
+    w.init(&dir, w.alive);
+    assert_eq!(w.read(&dir).phase, Phase::Running);
+    w.init(&dir, w.dead);
+    assert_eq!(w.read(&dir).phase, Phase::Running, "the shim is about to write the record");
+
+    let w = World::new();
+    let dir = w.launch(w.dead, Mode::Run);
+    w.init(&dir, w.alive);
+    assert_eq!(w.read(&dir).phase, Phase::Orphaned);
+    w.init(&dir, w.dead);
+    let facts = w.read(&dir);
+    assert_eq!((facts.phase, reason(&facts)), (Phase::Stopping, Some(UnknownReason::ShimAndCollectorKilled)));
+    assert!(dir.exit().exists(), "what was decided is on disk");
+    let facts = w.read(&dir);
+    assert_eq!(reason(&facts), Some(UnknownReason::ShimAndCollectorKilled), "and stays");
+
+    let w = World::new();
+    let dir = w.launch(w.dead, Mode::Run);
+    let facts = w.read(&dir);
+    assert_eq!((facts.phase, reason(&facts)), (Phase::Stopping, Some(UnknownReason::NeverStarted)));
+
+    let w = World::new();
+    let dir = w.launch(w.alive, Mode::Run);
+    w.init(&dir, w.alive);
+    w.exit(&dir, 7);
+    let facts = w.read(&dir);
+    assert_eq!((facts.phase, facts.verdict.unwrap().record.status), (Phase::Stopping, ExitStatus::Code(7)));
+}
+
+#[test]
+fn a_created_container_is_told_from_a_started_one() {
+    let w = World::new();
+    let dir = w.launch(w.alive, Mode::Create);
+    w.init(&dir, w.alive);
+    let state = w.layout.data().join("c");
+    fs::create_dir_all(&state).unwrap();
+    fs::write(state.join("exec.fifo"), "").unwrap();
+    assert_eq!(w.read(&dir).phase, Phase::Created);
+    fs::remove_file(state.join("exec.fifo")).unwrap();
+    assert_eq!(w.read(&dir).phase, Phase::Running);
+}
+
+#[test]
+fn what_does_not_decode_goes_to_quarantine_and_nothing_is_invented() {
+    let w = World::new();
+    let dir = w.launch(w.dead, Mode::Run);
+    w.init(&dir, w.dead);
+    w.exit(&dir, 7);
+    let mut bytes = fs::read(dir.exit()).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(dir.exit(), &bytes).unwrap();
+    let facts = w.read(&dir);
+    assert_eq!(reason(&facts), Some(UnknownReason::RecordDamaged));
+    assert_eq!(w.quarantined(), 1);
+
+    let w = World::new();
+    let dir = w.launch(w.alive, Mode::Run);
+    fs::write(dir.init(), "SXTN").unwrap();
+    assert_eq!(w.read(&dir).phase, Phase::Creating, "its shim lives and will tell");
+    assert_eq!(w.quarantined(), 1);
+
+    let w = World::new();
+    let dir = w.launch(w.alive, Mode::Run);
+    let mut bytes = fs::read(dir.launch()).unwrap();
+    bytes[5] = 99;
+    fs::write(dir.launch(), bytes).unwrap();
+    assert!(Facts::read(&w.layout, dir.clone()).unwrap().is_none());
+    assert!(w.quarantined() == 1 && !dir.path().exists());
+}
+
+#[test]
+fn a_record_of_another_generation_is_not_this_runs() {
+    let w = World::new();
+    let dir = w.launch(w.alive, Mode::Run);
+    w.init(&dir, w.alive);
+    w.exit(&dir, 6);
+    assert_eq!(w.read(&dir).phase, Phase::Running);
+}

@@ -1,0 +1,342 @@
+//! A container's life as a pure function: `(state, event) -> (state, actions)`.
+//!
+//! ```text
+//!             init known           started              exit known
+//!  Creating -------------> Created ---------> Running ----------------> Stopping --all observed gone--> Stopped
+//!   |    |                   |                 |    ^ shim dead            |  ^                            |
+//!   |    | shim dead:        | shim dead       v                in the way |  | due, or asked              | removed
+//!   |    | never started     +-----------> Orphaned --init gone-->         v  |                            v
+//!   |    +----------------------------------------> Stopping               Gc                            Gone
+//!   +-- its directory vanished: the shim undid a failed launch ------------------------------------------> Gone
+//! ```
+//!
+//! Every event has an outcome in every state. An exit counts once (I1), whoever tells of it and however
+//! often (I2); after it no event leads back to life. At most one job runs at a time: starting, cleaning and
+//! burying one container never overlap (I7).
+
+use sexton_common::wire::{EventKind, State as Shown};
+
+/// Where a container is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Launched, the runtime is at it.
+    Creating,
+    /// Its init waits to be started.
+    Created,
+    /// Its process runs, its shim watches.
+    Running,
+    /// Its process runs, its shim is dead; we watch.
+    Orphaned,
+    /// Its exit is known; being cleaned.
+    Stopping,
+    /// Something was in the way of cleaning.
+    Gc,
+    /// Clean.
+    Stopped,
+    /// Removed.
+    Gone,
+}
+
+/// What is being done for it right now, outside the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Job {
+    /// The runtime starts it.
+    Start,
+    /// It is being cleaned.
+    Clean,
+    /// Its files are being removed.
+    Bury,
+}
+
+/// The machine's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Machine {
+    /// Where it is.
+    pub phase: Phase,
+    /// What is being done.
+    pub job: Option<Job>,
+    /// Whether it is to be removed once it is clean.
+    pub remove: bool,
+}
+
+/// What happened, or was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The shim has announced its init.
+    InitKnown {
+        /// Whether the shim starts it at once.
+        run: bool,
+    },
+    /// Somebody else was seen to have started it.
+    SeenStarted,
+    /// Its exit record is at hand.
+    Exit,
+    /// The shim is dead and left no record.
+    ShimGone,
+    /// The kernel says that init is dead and reaped (or dead, where the kernel does not tell of reaping).
+    InitGone,
+    /// The shim is gone and so is the container's directory.
+    Vanished,
+    /// The runtime has started it, or not.
+    StartDone {
+        /// Whether it has.
+        ok: bool,
+    },
+    /// Everything it owned was observed gone.
+    Cleaned,
+    /// Something was in the way.
+    InTheWay,
+    /// The back-off is over.
+    RetryDue,
+    /// Its files are removed, or not.
+    Buried {
+        /// Whether they are.
+        ok: bool,
+    },
+    /// A client wants it started.
+    Start,
+    /// A client wants it signalled.
+    Signal,
+    /// A client wants it stopped.
+    Stop,
+    /// A client wants it removed.
+    Remove {
+        /// Whatever its state.
+        force: bool,
+    },
+}
+
+/// What is to be done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Tell the subscribers.
+    Publish(EventKind),
+    /// See whether an exit record is there.
+    Look,
+    /// Ask the kernel how init ended and write the record.
+    RecordFromKernel,
+    /// Write a record that says that it was never started.
+    RecordNeverStarted,
+    /// Have the runtime start it; ends in [`Event::StartDone`].
+    RuntimeStart,
+    /// Clean up; ends in [`Event::Cleaned`] or [`Event::InTheWay`].
+    Clean,
+    /// Come back with [`Event::RetryDue`] after the back-off.
+    Retry,
+    /// Remove its files; ends in [`Event::Buried`].
+    Bury,
+    /// Send the client's signal.
+    Signal,
+    /// Send SIGKILL.
+    SignalKill,
+    /// Send the client's signal, and SIGKILL when the client's time-out is over.
+    SignalThenKill,
+    /// The client waits for the exit.
+    AwaitExit,
+    /// The client waits for the removal.
+    AwaitRemoval,
+    /// The client's wish is fulfilled.
+    Accept,
+    /// The client's wish is refused.
+    Refuse(Refusal),
+    /// Those who wait for the exit get it.
+    AnswerExit,
+    /// Those who wait for the start hear how it went.
+    AnswerStart,
+    /// Those who wait for the removal hear how it went.
+    AnswerRemoval,
+    /// The task ends.
+    End,
+}
+
+/// Why a wish is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The runtime is at it.
+    Busy,
+    /// It runs already, or has run.
+    AlreadyStarted,
+    /// It has exited.
+    NotRunning,
+    /// It runs; stop it first.
+    Running,
+    /// It is in GC.
+    InGc,
+    /// It is gone.
+    NoSuchContainer,
+}
+
+impl Machine {
+    /// At the beginning of a phase.
+    #[must_use]
+    pub fn new(phase: Phase, remove: bool) -> Self {
+        Self { phase, job: None, remove }
+    }
+
+    /// What happens. Pure and total.
+    #[must_use]
+    pub fn step(self, event: Event) -> (Self, Vec<Action>) {
+        let mut next = self;
+        let actions = next.advance(event);
+        (next, actions)
+    }
+
+    fn advance(&mut self, event: Event) -> Vec<Action> {
+        use Action as A;
+        use Phase as P;
+        match (event, self.phase) {
+            (Event::InitKnown { run }, P::Creating) => {
+                self.phase = if run { P::Running } else { P::Created };
+                let started = run.then_some(A::Publish(EventKind::Started));
+                [A::Publish(EventKind::Created)].into_iter().chain(started).collect()
+            }
+            (Event::SeenStarted, P::Created) => self.to(P::Running, [A::Publish(EventKind::Started)]),
+            (Event::Exit, P::Creating | P::Created | P::Running | P::Orphaned) => {
+                let mut actions = self.to(P::Stopping, [A::Publish(EventKind::Exited), A::AnswerExit]);
+                // A start that is under way ends first: the runtime is never called twice at once.
+                actions.extend(self.begin(Job::Clean));
+                actions
+            }
+            (Event::ShimGone, P::Creating) => vec![A::RecordNeverStarted],
+            (Event::ShimGone, P::Created | P::Running) => self.to(P::Orphaned, [A::Publish(EventKind::Orphaned)]),
+            (Event::InitGone, P::Creating | P::Created | P::Running) => vec![A::Look],
+            (Event::InitGone, P::Orphaned) => vec![A::RecordFromKernel],
+            (Event::Vanished, P::Creating | P::Created | P::Running) => self.end(),
+            (Event::StartDone { ok }, phase) if self.job == Some(Job::Start) => {
+                self.job = None;
+                match phase {
+                    P::Created if ok => self.to(P::Running, [A::Publish(EventKind::Started), A::AnswerStart]),
+                    P::Stopping => [A::AnswerStart].into_iter().chain(self.begin(Job::Clean)).collect(),
+                    _ => vec![A::AnswerStart],
+                }
+            }
+            (Event::Cleaned, P::Stopping) if self.job == Some(Job::Clean) => {
+                self.job = None;
+                let mut actions = self.to(P::Stopped, [A::Publish(EventKind::Stopped)]);
+                if self.remove {
+                    actions.extend(self.begin(Job::Bury));
+                }
+                actions
+            }
+            (Event::InTheWay, P::Stopping) if self.job == Some(Job::Clean) => {
+                self.job = None;
+                self.to(P::Gc, [A::Publish(EventKind::Delayed), A::AnswerRemoval, A::Retry])
+            }
+            (Event::RetryDue, P::Gc) => self.clean_again(),
+            (Event::Buried { ok }, P::Stopped) if self.job == Some(Job::Bury) => {
+                self.job = None;
+                if ok { self.end() } else { vec![A::AnswerRemoval] }
+            }
+
+            (Event::Start, phase) => match phase {
+                P::Created if self.job.is_none() => self.begin(Job::Start),
+                P::Creating | P::Created => vec![A::Refuse(Refusal::Busy)],
+                P::Gc => vec![A::Refuse(Refusal::InGc)],
+                P::Gone => vec![A::Refuse(Refusal::NoSuchContainer)],
+                P::Running | P::Orphaned | P::Stopping | P::Stopped => vec![A::Refuse(Refusal::AlreadyStarted)],
+            },
+            (Event::Signal, phase) => match phase {
+                P::Created | P::Running | P::Orphaned => vec![A::Signal],
+                P::Creating => vec![A::Refuse(Refusal::Busy)],
+                P::Stopping | P::Gc | P::Stopped => vec![A::Refuse(Refusal::NotRunning)],
+                P::Gone => vec![A::Refuse(Refusal::NoSuchContainer)],
+            },
+            (Event::Stop, phase) => match phase {
+                // Nothing of the user's runs yet that could end by itself.
+                P::Created => vec![A::SignalKill, A::AwaitExit],
+                P::Running | P::Orphaned => vec![A::SignalThenKill, A::AwaitExit],
+                P::Creating => vec![A::Refuse(Refusal::Busy)],
+                P::Stopping | P::Gc | P::Stopped => vec![A::Accept],
+                P::Gone => vec![A::Refuse(Refusal::NoSuchContainer)],
+            },
+            (Event::Remove { force }, phase) => match phase {
+                P::Creating => vec![A::Refuse(Refusal::Busy)],
+                P::Created | P::Running | P::Orphaned if !force => vec![A::Refuse(Refusal::Running)],
+                P::Created | P::Running | P::Orphaned => self.remove_after([A::SignalKill, A::AwaitRemoval]),
+                P::Stopping => self.remove_after([A::AwaitRemoval]),
+                P::Gc if !force => vec![A::Refuse(Refusal::InGc)],
+                P::Gc => {
+                    let mut actions = self.remove_after([A::AwaitRemoval]);
+                    actions.extend(self.clean_again());
+                    actions
+                }
+                P::Stopped => {
+                    let mut actions = self.remove_after([A::AwaitRemoval]);
+                    actions.extend(self.begin(Job::Bury));
+                    actions
+                }
+                P::Gone => vec![A::Refuse(Refusal::NoSuchContainer)],
+            },
+
+            // Told again, told late, or told of what is over: nothing changes (I2).
+            (
+                Event::InitKnown { .. }
+                | Event::SeenStarted
+                | Event::Exit
+                | Event::ShimGone
+                | Event::InitGone
+                | Event::Vanished
+                | Event::StartDone { .. }
+                | Event::Cleaned
+                | Event::InTheWay
+                | Event::RetryDue
+                | Event::Buried { .. },
+                _,
+            ) => Vec::new(),
+        }
+    }
+
+    fn to<const N: usize>(&mut self, phase: Phase, actions: [Action; N]) -> Vec<Action> {
+        self.phase = phase;
+        actions.into()
+    }
+
+    fn remove_after<const N: usize>(&mut self, actions: [Action; N]) -> Vec<Action> {
+        self.remove = true;
+        actions.into()
+    }
+
+    fn begin(&mut self, job: Job) -> Vec<Action> {
+        if self.job.is_some() {
+            return Vec::new();
+        }
+        self.job = Some(job);
+        vec![match job {
+            Job::Start => Action::RuntimeStart,
+            Job::Clean => Action::Clean,
+            Job::Bury => Action::Bury,
+        }]
+    }
+
+    fn clean_again(&mut self) -> Vec<Action> {
+        self.phase = Phase::Stopping;
+        self.begin(Job::Clean)
+    }
+
+    fn end(&mut self) -> Vec<Action> {
+        self.to(
+            Phase::Gone,
+            [Action::Publish(EventKind::Removed), Action::AnswerRemoval, Action::AnswerExit, Action::End],
+        )
+    }
+}
+
+impl Phase {
+    /// As clients see it.
+    #[must_use]
+    pub fn shown(self) -> Shown {
+        match self {
+            Self::Creating => Shown::Creating,
+            Self::Created => Shown::Created,
+            Self::Running => Shown::Running,
+            Self::Orphaned => Shown::Orphaned,
+            Self::Stopping => Shown::Stopping,
+            Self::Gc => Shown::Gc,
+            Self::Stopped | Self::Gone => Shown::Stopped,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

@@ -1,0 +1,218 @@
+use super::*;
+use Action as A;
+use Phase as P;
+use proptest::prelude::*;
+
+const PHASES: [Phase; 8] = [P::Creating, P::Created, P::Running, P::Orphaned, P::Stopping, P::Gc, P::Stopped, P::Gone];
+
+const EVENTS: [Event; 19] = [
+    Event::InitKnown { run: false },
+    Event::InitKnown { run: true },
+    Event::SeenStarted,
+    Event::Exit,
+    Event::ShimGone,
+    Event::InitGone,
+    Event::Vanished,
+    Event::StartDone { ok: true },
+    Event::StartDone { ok: false },
+    Event::Cleaned,
+    Event::InTheWay,
+    Event::RetryDue,
+    Event::Buried { ok: true },
+    Event::Buried { ok: false },
+    Event::Start,
+    Event::Signal,
+    Event::Stop,
+    Event::Remove { force: false },
+    Event::Remove { force: true },
+];
+
+fn machines() -> impl Iterator<Item = Machine> {
+    let jobs = [None, Some(Job::Start), Some(Job::Clean), Some(Job::Bury)];
+    PHASES.into_iter().flat_map(move |phase| {
+        jobs.into_iter().flat_map(move |job| [false, true].map(|remove| Machine { phase, job, remove }))
+    })
+}
+
+fn alive(phase: Phase) -> bool {
+    matches!(phase, P::Creating | P::Created | P::Running | P::Orphaned)
+}
+
+fn asks(event: Event) -> bool {
+    matches!(event, Event::Start | Event::Signal | Event::Stop | Event::Remove { .. })
+}
+
+/// The whole table: where each (phase, event) pair leads without a job under way, one line a phase, in the
+/// order of `EVENTS`. `.` stays, `!` refuses.
+#[test]
+fn every_pair_has_its_stated_outcome() {
+    let table = [
+        // init init-run seen exit shim- init- vanish start+ start- clean way retry buried+ - | start sig stop rm rm-f
+        (P::Creating, "Created Running . Stopping . . Gone . . . . . . . ! ! ! ! !"),
+        (P::Created, ". . Running Stopping Orphaned . Gone . . . . . . . . . . ! ."),
+        (P::Running, ". . . Stopping Orphaned . Gone . . . . . . . ! . . ! ."),
+        (P::Orphaned, ". . . Stopping . . . . . . . . . . ! . . ! ."),
+        (P::Stopping, ". . . . . . . . . . . . . . ! ! . . ."),
+        (P::Gc, ". . . . . . . . . . . Stopping . . ! ! . ! Stopping"),
+        (P::Stopped, ". . . . . . . . . . . . . . ! ! . . ."),
+        (P::Gone, ". . . . . . . . . . . . . . ! ! ! ! !"),
+    ];
+    for (phase, row) in table {
+        let outcomes: Vec<&str> = row.split(' ').collect();
+        assert_eq!(outcomes.len(), EVENTS.len());
+        for (event, outcome) in EVENTS.into_iter().zip(outcomes) {
+            let (next, actions) = Machine::new(phase, false).step(event);
+            let refused = matches!(actions[..], [A::Refuse(_)]);
+            let got = match () {
+                () if refused => "!".to_owned(),
+                () if next.phase == phase => ".".to_owned(),
+                () => format!("{:?}", next.phase),
+            };
+            assert_eq!(got, outcome, "{phase:?} {event:?}: {actions:?}");
+        }
+    }
+}
+
+#[test]
+fn the_ends_of_jobs_lead_on() {
+    let with = |phase, job| Machine { phase, job: Some(job), remove: false };
+    let (next, actions) = with(P::Stopping, Job::Clean).step(Event::Cleaned);
+    assert_eq!((next, &actions[..]), (Machine::new(P::Stopped, false), &[A::Publish(EventKind::Stopped)][..]));
+    let (next, actions) = with(P::Stopping, Job::Clean).step(Event::InTheWay);
+    assert_eq!(next, Machine::new(P::Gc, false));
+    assert!(actions.contains(&A::Retry));
+    let (next, _) = with(P::Created, Job::Start).step(Event::StartDone { ok: true });
+    assert_eq!(next.phase, P::Running);
+    let (next, actions) = with(P::Created, Job::Start).step(Event::StartDone { ok: false });
+    assert_eq!((next, &actions[..]), (Machine::new(P::Created, false), &[A::AnswerStart][..]));
+    let (next, actions) = with(P::Stopped, Job::Bury).step(Event::Buried { ok: true });
+    assert_eq!(next.phase, P::Gone);
+    assert!(actions.contains(&A::End));
+    let (next, _) = with(P::Stopped, Job::Bury).step(Event::Buried { ok: false });
+    assert_eq!(next, Machine::new(P::Stopped, false));
+}
+
+#[test]
+fn cleaning_waits_for_a_start_that_is_under_way() {
+    let starting = Machine { phase: P::Created, job: Some(Job::Start), remove: false };
+    let (dead, actions) = starting.step(Event::Exit);
+    assert!(actions.contains(&A::Publish(EventKind::Exited)) && !actions.contains(&A::Clean));
+    let (_, actions) = dead.step(Event::StartDone { ok: false });
+    assert_eq!(actions, [A::AnswerStart, A::Clean]);
+}
+
+#[test]
+fn every_wish_gets_exactly_one_answer_or_a_place_to_wait() {
+    for machine in machines() {
+        for event in EVENTS.into_iter().filter(|&event| asks(event)) {
+            let (_, actions) = machine.step(event);
+            let answers = actions.iter().filter(|action| {
+                matches!(
+                    action,
+                    A::Accept | A::Refuse(_) | A::AwaitExit | A::AwaitRemoval | A::Signal | A::RuntimeStart
+                )
+            });
+            assert_eq!(answers.count(), 1, "{machine:?} {event:?} {actions:?}");
+        }
+    }
+}
+
+#[test]
+fn from_death_no_event_leads_back_and_no_job_overlaps() {
+    for machine in machines() {
+        for event in EVENTS {
+            let (next, actions) = machine.step(event);
+            assert!(alive(machine.phase) || !alive(next.phase), "{machine:?} {event:?}");
+            let begun = actions.iter().filter(|a| matches!(a, A::RuntimeStart | A::Clean | A::Bury)).count();
+            assert!(begun <= 1, "{machine:?} {event:?}");
+            if begun == 1 {
+                assert!(next.job.is_some());
+                let ended = matches!(event, Event::StartDone { .. } | Event::Cleaned);
+                assert!(machine.job.is_none() || ended, "{machine:?} {event:?}");
+            }
+        }
+    }
+}
+
+/// A world that does the actions: it knows when the process dies, loses and doubles doorbells, and lets
+/// jobs end in any order.
+#[derive(Default)]
+struct World {
+    exited: u32,
+    stopped: u32,
+    removed: u32,
+    record: bool,
+    retry: bool,
+}
+
+impl World {
+    fn perform(&mut self, machine: &mut Machine, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            let (next, actions) = machine.step(event);
+            *machine = next;
+            for action in actions {
+                match action {
+                    A::Publish(EventKind::Exited) => self.exited += 1,
+                    A::Publish(EventKind::Stopped) => self.stopped += 1,
+                    A::Publish(EventKind::Removed) => self.removed += 1,
+                    A::Look if self.record => events.push(Event::Exit),
+                    A::RecordFromKernel | A::RecordNeverStarted => {
+                        self.record = true;
+                        events.push(Event::Exit);
+                    }
+                    A::Retry => self.retry = true,
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn whatever_the_order_an_exit_is_told_once_and_ends_clean(
+        noise in prop::collection::vec(0..EVENTS.len(), 0..60), run: bool, shim_dies: bool,
+    ) {
+        let mut world = World::default();
+        let mut machine = Machine::new(P::Creating, false);
+        world.perform(&mut machine, Event::InitKnown { run });
+        for index in noise {
+            let event = EVENTS[index];
+            // The environment never says these unless they are so.
+            match event {
+                Event::Vanished | Event::ShimGone | Event::Buried { ok: true } => continue,
+                Event::Exit => world.record = true,
+                Event::RetryDue if !world.retry => continue,
+                _ => {}
+            }
+            world.perform(&mut machine, event);
+        }
+        // Whatever was lost: in the end the process dies and one way of learning it is left.
+        if shim_dies {
+            world.perform(&mut machine, Event::ShimGone);
+            world.perform(&mut machine, Event::InitGone);
+        } else {
+            world.record = true;
+            world.perform(&mut machine, Event::InitGone);
+        }
+        if machine.phase == P::Orphaned {
+            world.perform(&mut machine, Event::InitGone);
+        }
+        for _ in 0..6 {
+            match machine.job {
+                Some(Job::Start) => world.perform(&mut machine, Event::StartDone { ok: false }),
+                Some(Job::Clean) => world.perform(&mut machine, Event::Cleaned),
+                Some(Job::Bury) => world.perform(&mut machine, Event::Buried { ok: true }),
+                None if machine.phase == P::Gc => world.perform(&mut machine, Event::RetryDue),
+                None => {}
+            }
+        }
+        prop_assert_eq!(world.exited, 1);
+        prop_assert_eq!(world.stopped, 1);
+        prop_assert!(world.removed <= 1);
+        prop_assert!(matches!(machine.phase, P::Stopped | P::Gone), "{:?}", machine);
+        prop_assert_eq!(machine.phase == P::Gone, world.removed == 1);
+    }
+}

@@ -1,0 +1,44 @@
+//! One container: its facts, its rules, its task.
+
+mod act;
+mod doorbell;
+mod facts;
+mod info;
+mod machine;
+mod task;
+mod wish;
+
+pub use facts::{Facts, quarantine, waits_for_start};
+pub use machine::Phase;
+pub use task::Task;
+pub use wish::{Answer, Wish, WishKind, no_such};
+
+use sexton_common::Init;
+use std::os::fd::OwnedFd;
+use tokio::sync::{mpsc, oneshot};
+
+/// How many messages wait for one container; past that a client hears "busy" (I7).
+pub const MAILBOX: usize = 32;
+
+/// Where a container's task gets its messages.
+pub type Mailbox = mpsc::Sender<Message>;
+
+/// What a container's task is told.
+#[derive(Debug)]
+pub enum Message {
+    /// The back-off is over.
+    RetryDue,
+    /// Somebody saw that it has been started.
+    SeenStarted,
+    /// Its shim announces its init; the answer is sent once it is watched.
+    Announced {
+        /// What the shim wrote down.
+        init: Box<Init>,
+        /// The init's pidfd, if it came along.
+        pidfd: Option<OwnedFd>,
+        /// Told once it is watched.
+        watched: oneshot::Sender<()>,
+    },
+    /// A client wants something.
+    Wish(Box<Wish>),
+}

@@ -1,0 +1,293 @@
+//! A container's task: the only owner of its state.
+//!
+//! It waits for whatever may happen to the container, asks the machine what follows, and has it done
+//! (`act.rs`). One thing at a time: commands on one container are serial (I7).
+
+use super::{
+    Facts, Message, Wish, WishKind,
+    machine::{Event, Machine, Phase},
+    wish::Answer,
+};
+use crate::{
+    context::Context,
+    exit::Verdict,
+    watch::{Fifo, InitWatch, Ring, Watched},
+};
+use sexton_common::{
+    Init, Launch, Stamp,
+    identity::Presence,
+    launch::{Mode, Origin},
+    layout::ContainerDir,
+};
+use std::{io, os::fd::OwnedFd, pin::Pin, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+
+/// The end of a job: an event for the machine, and words for people.
+pub(super) type JobEnd = (Event, Option<String>);
+/// What is being done for the container.
+pub(super) type Job = Pin<Box<dyn Future<Output = JobEnd> + Send>>;
+
+/// How long a zombie may wait for its reaper before its `/proc` entry is taken as the source: PID 1 may be
+/// late, and the word of the kernel on a reaped process is the better one.
+pub(super) const REAPED_WITHIN: Duration = Duration::from_secs(5);
+/// When a watch could not be set up, e.g. for want of descriptors: look again.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// What a foreign shim has for telling, once its container is dead.
+const FOREIGN_TELLS_WITHIN: Duration = Duration::from_secs(2);
+/// Clients that wait for one container.
+pub(super) const WAITERS: usize = 4096;
+
+/// See the module.
+pub struct Task {
+    pub(super) cx: Arc<Context>,
+    pub(super) launch: Arc<Launch>,
+    pub(super) init: Option<Arc<Init>>,
+    pub(super) verdict: Option<Verdict>,
+    pub(super) dir: ContainerDir,
+    pub(super) machine: Machine,
+    pub(super) started: Option<Stamp>,
+    pub(super) fifo: Option<Fifo>,
+    /// Watched instead of a FIFO that cannot tell.
+    pub(super) shim: Option<InitWatch>,
+    pub(super) watch: Option<InitWatch>,
+    /// Init has been reaped: its pidfd is kept for its status only.
+    pub(super) reaped: bool,
+    pub(super) attempts: u32,
+    pub(super) in_the_way: Option<String>,
+    pub(super) job: Option<Job>,
+    pub(super) on_exit: Vec<oneshot::Sender<Answer>>,
+    pub(super) on_stop: Vec<oneshot::Sender<Answer>>,
+    pub(super) on_start: Vec<oneshot::Sender<Answer>>,
+    pub(super) on_removal: Vec<oneshot::Sender<Answer>>,
+    pub(super) kill_at: Option<Instant>,
+    pub(super) give_up_at: Option<Instant>,
+    pub(super) look_at: Option<Instant>,
+    pub(super) inbox: mpsc::Receiver<Message>,
+    pub(super) mailbox: mpsc::WeakSender<Message>,
+}
+
+impl Task {
+    /// A task for these facts, watching already. Quick: descriptors are opened, nothing is waited for.
+    pub fn new(cx: Arc<Context>, facts: Facts, pidfd: Option<OwnedFd>) -> (Self, mpsc::Sender<Message>) {
+        let (mailbox, inbox) = mpsc::channel(super::MAILBOX);
+        let mut task = Self {
+            cx,
+            machine: Machine::new(facts.phase, facts.launch.auto_remove),
+            launch: Arc::new(facts.launch),
+            init: facts.init.map(Arc::new),
+            verdict: facts.verdict,
+            dir: facts.dir,
+            started: facts.started,
+            fifo: None,
+            shim: None,
+            watch: None,
+            reaped: false,
+            attempts: 0,
+            in_the_way: None,
+            job: None,
+            on_exit: Vec::new(),
+            on_stop: Vec::new(),
+            on_start: Vec::new(),
+            on_removal: Vec::new(),
+            kill_at: None,
+            give_up_at: None,
+            look_at: None,
+            inbox,
+            mailbox: mailbox.downgrade(),
+        };
+        if task.verdict.is_none() {
+            task.watch_init(pidfd);
+            match task.machine.phase {
+                Phase::Orphaned => task.on_orphaned(),
+                _ => task.watch_shim(),
+            }
+        }
+        (task, mailbox)
+    }
+
+    /// Runs until the container is removed or the collector stops.
+    pub async fn run(mut self) {
+        if self.verdict.is_some() {
+            // Found dead: nobody needs to be told again, but it may not be clean.
+            self.machine.job = Some(super::machine::Job::Clean);
+            self.clean();
+        }
+        let cancel = self.cx.cancel.clone();
+        while self.machine.phase != Phase::Gone {
+            let happened = tokio::select! {
+                () = cancel.cancelled() => return,
+                happened = self.next() => happened,
+            };
+            self.handle(happened).await;
+        }
+    }
+
+    async fn next(&mut self) -> Happened {
+        let timer = [self.kill_at, self.give_up_at, self.look_at].into_iter().flatten().min();
+        tokio::select! {
+            biased;
+            end = async { self.job.as_mut()?.await.into() }, if self.job.is_some() => match end {
+                Some(end) => Happened::JobEnd(end),
+                None => Happened::Nothing,
+            },
+            Some(ring) = ring(self.fifo.as_ref()) => Happened::Ring(ring),
+            Some(step) = step(self.watch.as_ref()), if !self.reaped => Happened::Init(step),
+            Some(_) = step(self.shim.as_ref()) => Happened::ShimDied,
+            Some(message) = self.inbox.recv() => Happened::Message(message),
+            () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => Happened::Timer,
+            else => std::future::pending().await,
+        }
+    }
+
+    async fn handle(&mut self, happened: Happened) {
+        match happened {
+            Happened::Nothing => {}
+            Happened::JobEnd((event, words)) => {
+                self.job = None;
+                self.in_the_way = words;
+                self.happen(event).await;
+            }
+            Happened::Ring(ring) => self.on_ring(ring).await,
+            Happened::ShimDied => {
+                self.shim = None;
+                self.on_shim_death().await;
+            }
+            Happened::Init(Ok(Watched::Reaped)) => {
+                self.reaped = true;
+                self.on_init_death().await;
+            }
+            Happened::Init(Ok(Watched::Zombie)) if self.machine.phase == Phase::Orphaned => {
+                if self.cx.info_exit {
+                    self.look_at = Some(Instant::now() + REAPED_WITHIN);
+                } else {
+                    self.happen(Event::InitGone).await;
+                }
+            }
+            // The shim is about to tell. A foreign one may be long dead, its FIFO held by somebody else.
+            Happened::Init(Ok(Watched::Zombie)) if self.is_foreign() => self.on_init_death().await,
+            Happened::Init(Ok(Watched::Zombie)) => {}
+            Happened::Init(Err(e)) => {
+                tracing::error!(id = %self.launch.id, error = %e, "the pidfd cannot be watched");
+                self.watch = None;
+                self.look_at = Some(Instant::now() + LOOK_AGAIN);
+            }
+            Happened::Timer => self.on_timer().await,
+            Happened::Message(Message::RetryDue) => self.happen(Event::RetryDue).await,
+            Happened::Message(Message::SeenStarted) => self.happen(Event::SeenStarted).await,
+            Happened::Message(Message::Announced { init, pidfd, watched }) => {
+                self.on_announcement(*init, pidfd).await;
+                let _ = watched.send(());
+            }
+            Happened::Message(Message::Wish(wish)) => self.on_wish(*wish).await,
+        }
+    }
+
+    async fn on_init_death(&mut self) {
+        self.happen(Event::InitGone).await;
+        if self.is_foreign() && self.verdict.is_none() {
+            self.look_at = Some(Instant::now() + FOREIGN_TELLS_WITHIN);
+        }
+    }
+
+    async fn on_announcement(&mut self, init: Init, pidfd: Option<OwnedFd>) {
+        if self.init.is_none() && init.generation == self.launch.generation && self.verdict.is_none() {
+            let run = self.launch.mode == Mode::Run;
+            self.started = run.then_some(init.ready);
+            self.init = Some(Arc::new(init));
+            self.watch_init(pidfd);
+            self.happen(Event::InitKnown { run }).await;
+        }
+    }
+
+    async fn on_wish(&mut self, wish: Wish) {
+        let event = match wish.kind {
+            WishKind::Start => Event::Start,
+            WishKind::Signal(_) => Event::Signal,
+            WishKind::Stop { .. } => Event::Stop,
+            WishKind::Remove { force } => Event::Remove { force },
+            WishKind::Wait => return self.wait_for_exit(wish.reply),
+        };
+        self.wished(event, wish).await;
+    }
+
+    async fn on_timer(&mut self) {
+        let now = Instant::now();
+        let due = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
+        if due(&mut self.kill_at) {
+            self.kill();
+        }
+        if due(&mut self.give_up_at) {
+            self.give_up_stopping();
+        }
+        if due(&mut self.look_at) {
+            self.look_again().await;
+        }
+    }
+
+    /// Watches init. If it is gone already there is nothing to watch: its shim will tell, or has told.
+    pub(super) fn watch_init(&mut self, pidfd: Option<OwnedFd>) {
+        let Some(init) = &self.init else { return };
+        match InitWatch::open(init.process, pidfd) {
+            Ok(watch) => self.watch = watch,
+            Err(e) => {
+                tracing::warn!(id = %self.launch.id, error = %e, "init cannot be watched now; looking again every second");
+                self.look_at = Some(Instant::now() + LOOK_AGAIN);
+            }
+        }
+    }
+
+    /// Watches the shim through its FIFO; where that cannot tell, through its pidfd.
+    pub(super) fn watch_shim(&mut self) {
+        let path = match &self.launch.origin {
+            Origin::Sexton => self.dir.exit_fifo(),
+            Origin::Foreign { fifo } => fifo.clone(),
+        };
+        match Fifo::open(&path) {
+            Ok(fifo) => {
+                self.fifo = Some(fifo);
+                // A writer that was gone before we opened it will never hang up on us.
+                match self.launch.shim.look() {
+                    Ok(Presence::Alive(_)) => {}
+                    _ if self.is_foreign() && self.watch.is_some() => {}
+                    _ if self.is_foreign() => self.look_at = Some(Instant::now() + FOREIGN_TELLS_WITHIN),
+                    _ => self.look_at = Some(Instant::now()),
+                }
+            }
+            Err(e) => {
+                tracing::warn!(id = %self.launch.id, fifo = %path.display(), error = %e, "the exit FIFO cannot be opened: watching the shim itself");
+                self.watch_shim_process();
+            }
+        }
+    }
+
+    pub(super) fn watch_shim_process(&mut self) {
+        match InitWatch::open(self.launch.shim, None) {
+            Ok(Some(shim)) => self.shim = Some(shim),
+            // Gone: `look_again` sees that too, and acts on it.
+            Ok(None) => self.look_at = Some(Instant::now()),
+            Err(_) => self.look_at = Some(Instant::now() + LOOK_AGAIN),
+        }
+    }
+}
+
+/// What a task waits for.
+enum Happened {
+    JobEnd(JobEnd),
+    Ring(io::Result<Ring>),
+    Init(io::Result<Watched>),
+    ShimDied,
+    Message(Message),
+    Timer,
+    Nothing,
+}
+
+async fn ring(fifo: Option<&Fifo>) -> Option<io::Result<Ring>> {
+    Some(fifo?.ring().await)
+}
+
+async fn step(watch: Option<&InitWatch>) -> Option<io::Result<Watched>> {
+    Some(watch?.step().await)
+}

@@ -1,0 +1,70 @@
+//! What a client wants of a container, and what it hears.
+
+use super::machine::Refusal;
+use sexton_common::wire::{ApiError, ContainerInfo, ErrorCode, Reply};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// What a client hears.
+pub type Answer = Result<Reply, ApiError>;
+
+/// A wish and where its answer goes.
+#[derive(Debug)]
+pub struct Wish {
+    /// What is wanted.
+    pub kind: WishKind,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Answer>,
+}
+
+/// What is wanted.
+#[derive(Clone, Copy, Debug)]
+pub enum WishKind {
+    /// Start it.
+    Start,
+    /// Signal its init.
+    Signal(i32),
+    /// Signal its init, and SIGKILL it after the time-out.
+    Stop {
+        /// The first signal.
+        signal: i32,
+        /// How long it has.
+        timeout: Duration,
+    },
+    /// Forget it.
+    Remove {
+        /// Whatever its state.
+        force: bool,
+    },
+    /// Say how it ended once that is known.
+    Wait,
+}
+
+/// A refusal in words: what was refused, why, and the way out.
+#[must_use]
+pub fn refuse(refusal: Refusal, info: &ContainerInfo) -> ApiError {
+    let id = &info.id;
+    let why = info.in_the_way.as_deref().unwrap_or("it is being cleaned up");
+    let (code, text) = match refusal {
+        Refusal::Busy => (ErrorCode::Busy, format!("container {id} is busy: the runtime is at work on it; try again")),
+        Refusal::AlreadyStarted if info.status.is_some() => (
+            ErrorCode::AlreadyStarted,
+            format!("container {id} has run already: remove it with `sexton rm {id}` and run it again"),
+        ),
+        Refusal::AlreadyStarted => (ErrorCode::AlreadyStarted, format!("container {id} is running already")),
+        Refusal::NotRunning => (ErrorCode::NotRunning, format!("container {id} is not running: it has exited")),
+        Refusal::Running => (
+            ErrorCode::Running,
+            format!("container {id} is {}: stop it first, or use `sexton rm -f {id}`", info.state.name()),
+        ),
+        Refusal::InGc => (ErrorCode::InGc, format!("container {id} is in GC: {why}")),
+        Refusal::NoSuchContainer => return no_such(id.as_str()),
+    };
+    ApiError::new(code, text)
+}
+
+/// Nobody has that name.
+#[must_use]
+pub fn no_such(id: &str) -> ApiError {
+    ApiError::new(ErrorCode::NoSuchContainer, format!("no such container: {id}; `sexton ps -a` lists them"))
+}

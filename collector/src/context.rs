@@ -1,0 +1,56 @@
+//! What every task shares.
+
+use crate::{board::Board, config::Config, exit::Retries, gc::Cleaner};
+use sexton_common::Layout;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// What every task shares. Nothing in it waits for a container.
+#[derive(Debug)]
+pub struct Context {
+    /// Where everything lies.
+    pub layout: Layout,
+    /// What everybody may know.
+    pub board: Board,
+    /// Wakes tasks later.
+    pub retries: Retries,
+    /// Cleans up.
+    pub cleaner: Cleaner,
+    /// Cancelled when the collector stops.
+    pub cancel: CancellationToken,
+    /// Whether the kernel tells how a process ended that somebody else reaped.
+    pub info_exit: bool,
+    /// What an attempt to clean up may take.
+    pub deadline: Duration,
+    /// What a step of the runtime's may take.
+    pub launch_timeout: Duration,
+    /// The first and the longest delay between attempts.
+    pub backoff: (Duration, Duration),
+    /// `sexton-shim`.
+    pub shim: std::path::PathBuf,
+}
+
+impl Context {
+    /// From the configuration.
+    #[must_use]
+    pub fn new(
+        config: &Config,
+        retries: Retries,
+        cleaner: Cleaner,
+        cancel: CancellationToken,
+        info_exit: bool,
+    ) -> Self {
+        Self {
+            layout: config.layout.clone(),
+            board: Board::default(),
+            retries,
+            cleaner,
+            cancel,
+            info_exit,
+            deadline: config.deadline,
+            launch_timeout: config.launch_timeout,
+            backoff: (config.backoff_first, config.backoff_max),
+            shim: config.shim.clone(),
+        }
+    }
+}

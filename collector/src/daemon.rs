@@ -1,0 +1,221 @@
+//! The order of starting and stopping.
+
+use crate::{
+    api,
+    backend::{Lanes, Runtimes},
+    blocking::Blocking,
+    config::{Args, Config},
+    context::Context,
+    exit::Retries,
+    gc::Cleaner,
+    logging::Levels,
+    overseer::Overseer,
+    probe::Probe,
+};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+    process::{Resource, Rlimit, getrlimit, getuid, setrlimit},
+};
+use sd_notify::NotifyState;
+use sexton_common::Layout;
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Stopping takes at most this.
+const STOP_WITHIN: Duration = Duration::from_millis(900);
+
+/// Why the collector did not start, or did not stop as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum Fatal {
+    /// Something failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is one already.
+    #[error("another sextond{pid} serves {state}: stop it first, or use another --state-dir")]
+    Second {
+        /// Its pid, as it wrote it down.
+        pid: String,
+        /// The state directory.
+        state: String,
+    },
+    /// Somebody else may write where we trust what we read.
+    #[error(
+        "{path} belongs to user {owner}, not to user {own} who runs sextond: state that others can write cannot be trusted"
+    )]
+    Owner {
+        /// The directory.
+        path: String,
+        /// Whose it is.
+        owner: u32,
+        /// Who we are.
+        own: u32,
+    },
+    /// It had to be left.
+    #[error("stopped, but not all of it: {0}")]
+    Stuck(String),
+}
+
+fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> Fatal {
+    let what = what.into();
+    move |source| Fatal::Io { what, source }
+}
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// See [`Fatal`].
+pub async fn run(args: &Args, config: Config, levels: &Levels) -> Result<(), Fatal> {
+    let layout = &config.layout;
+    for dir in [layout.state(), layout.data(), &layout.containers(), &layout.quarantine()] {
+        private_dir(dir)?;
+    }
+    let _lock = lock(layout)?;
+    let children_nofile = raise_nofile();
+    // Before the scan: a shim that is born meanwhile finds us listening, or is found (design, section 5).
+    let listener = api::bind(layout).map_err(failed(format!("listen on {}", layout.socket().display())))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed("wait for SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed("wait for SIGINT"))?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed("wait for SIGHUP"))?;
+
+    let cancel = CancellationToken::new();
+    let (retries, serve_retries) = Retries::new(cancel.clone());
+    let runtimes = Runtimes::new(children_nofile);
+    let cleaner = Cleaner { runtimes, lanes: Lanes::default(), blocking: Blocking::default() };
+    let info_exit = Probe::run().pidfd_info_exit;
+    let overseer = Overseer::new(Context::new(&config, retries, cleaner, cancel.clone(), info_exit));
+    overseer.tasks.spawn(serve_retries);
+    overseer.tasks.spawn(api::serve(overseer.clone(), listener, children_nofile));
+    let found = overseer.rediscover().await.map_err(failed(format!("scan {}", layout.containers().display())))?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), state = %layout.state().display(), containers = found, pidfd_info_exit = info_exit, "ready");
+    notify(&[NotifyState::Ready]);
+
+    loop {
+        tokio::select! {
+            got = terminate.recv() => if got.is_some() { break },
+            got = interrupt.recv() => if got.is_some() { break },
+            () = reload_wanted(&mut hangup) => reload(args, &config, levels),
+        }
+    }
+    tracing::info!("stopping; containers stay as they are");
+    notify(&[NotifyState::Stopping]);
+    stop(&overseer, &cancel).await
+}
+
+async fn reload_wanted(hangup: &mut Signal) {
+    if hangup.recv().await.is_none() {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn stop(overseer: &Arc<Overseer>, cancel: &CancellationToken) -> Result<(), Fatal> {
+    cancel.cancel();
+    overseer.tasks.close();
+    let blocking = &overseer.cx.cleaner.blocking;
+    let ended = async {
+        overseer.tasks.wait().await;
+        while !blocking.stuck().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    if tokio::time::timeout(STOP_WITHIN, ended).await.is_ok() {
+        return Ok(());
+    }
+    let mut stuck: Vec<String> =
+        blocking.stuck().into_iter().map(|(name, since)| format!("{name} (for {since:.1?})")).collect();
+    if stuck.is_empty() {
+        stuck.push(format!("{} tasks that do not say where", overseer.tasks.len()));
+    }
+    Err(Fatal::Stuck(stuck.join(", ")))
+}
+
+fn reload(args: &Args, running: &Config, levels: &Levels) {
+    notify(&[NotifyState::Reloading, NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Status("reloading"))]);
+    match Config::load(args) {
+        Ok(new) => {
+            match levels.set(&new.log) {
+                Ok(()) => tracing::info!(log = %new.log, "configuration read again"),
+                Err(e) => tracing::error!(error = %e, "the log level stays as it was"),
+            }
+            let fixed = |c: &Config| {
+                (c.layout.clone(), c.shim.clone(), c.launch_timeout, c.deadline, c.backoff_first, c.backoff_max)
+            };
+            if fixed(&new) != fixed(running) {
+                tracing::warn!(
+                    "only the log level changes while sextond runs: restart it for the rest; containers do not mind"
+                );
+            }
+        }
+        Err(e) => tracing::error!(error = %e, "the configuration stays as it was"),
+    }
+    notify(&[NotifyState::Ready]);
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(e) = sd_notify::notify(states) {
+        tracing::warn!(error = %e, "the service manager cannot be told");
+    }
+}
+
+/// A directory that only we can enter (I9).
+fn private_dir(path: &Path) -> Result<(), Fatal> {
+    let name = || format!("make the directory {}", path.display());
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed(name()))?;
+    let meta = fs::metadata(path).map_err(failed(name()))?;
+    let own = getuid().as_raw();
+    if meta.uid() != own {
+        return Err(Fatal::Owner { path: path.display().to_string(), owner: meta.uid(), own });
+    }
+    if meta.mode() & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed(name()))?;
+    }
+    Ok(())
+}
+
+/// Held until the process ends, however it ends.
+fn lock(layout: &Layout) -> Result<File, Fatal> {
+    let path = layout.lock();
+    let name = || format!("lock {}", path.display());
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let mut file = options.open(&path).map_err(failed(name()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => {
+            let mut pid = String::new();
+            let _ = (&mut file).take(32).read_to_string(&mut pid);
+            let pid = if pid.trim().is_empty() { String::new() } else { format!(" (pid {})", pid.trim()) };
+            return Err(Fatal::Second { pid, state: layout.state().display().to_string() });
+        }
+        Err(e) => return Err(failed(name())(e.into())),
+    }
+    // For people; the lock itself is what counts.
+    let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    if let Err(e) = written {
+        tracing::warn!(file = %path.display(), error = %e, "the pid cannot be noted");
+    }
+    Ok(file)
+}
+
+/// As many descriptors as we may have; returns the limit that our children get instead.
+fn raise_nofile() -> Rlimit {
+    let before = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
+    if let Err(e) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(error = %e, "the limit of open files stays at {:?}", before.current);
+    }
+    before
+}

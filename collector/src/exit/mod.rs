@@ -1,0 +1,7 @@
+//! What is known of a container's end, and when a failed attempt to handle it is repeated.
+
+mod backoff;
+mod record;
+
+pub use backoff::{Backoff, Retries};
+pub use record::{Verdict, of_death, read_exit, started};

@@ -1,0 +1,75 @@
+//! The exit record: read where it lies, made where nobody else can make it any more.
+
+use sexton_common::{
+    ExitRecord, ExitStatus, Init, Launch, Source, Stamp,
+    cgroup::{self, Figures},
+    durable::{self, ReadError},
+    launch::{Mode, Started},
+    layout::ContainerDir,
+};
+
+/// A record, and whether it is on disk yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The record.
+    pub record: ExitRecord,
+    /// Whether the `exit` file has it.
+    pub durable: bool,
+}
+
+/// The record on disk, if it is there and of this run. Blocks on the disk.
+///
+/// # Errors
+/// If it is there but cannot be read or does not decode.
+pub fn read_exit(dir: &ContainerDir, generation: u64) -> Result<Option<ExitRecord>, ReadError> {
+    let record: Option<ExitRecord> = durable::read(&dir.exit())?;
+    Ok(record.filter(|record| record.generation == generation))
+}
+
+/// The record of a container whose shim cannot write it any more; reads the cgroups' figures, and puts the
+/// record on disk, unless somebody else's is there, which then stands (I1). Blocks on the disk.
+#[must_use]
+pub fn of_death(
+    launch: &Launch,
+    init: Option<&Init>,
+    dir: &ContainerDir,
+    (status, source): (ExitStatus, Source),
+    exited: Option<Stamp>,
+) -> Verdict {
+    let figures = init.map_or_else(Figures::default, |init| cgroup::figures(&init.cgroups));
+    let record = ExitRecord {
+        id: launch.id.clone(),
+        generation: launch.generation,
+        process: init.map(|init| init.process),
+        status,
+        source,
+        oom_killed: figures.oom_killed,
+        started: init.and_then(|init| started(launch, init, dir).or(Some(init.ready))),
+        exited,
+        usage: None,
+        memory_peak: figures.memory_peak,
+        cpu_ns: figures.cpu_ns,
+    };
+    match durable::write_new(&dir.exit(), &record) {
+        Ok(true) => Verdict { record, durable: true },
+        Ok(false) => match read_exit(dir, launch.generation) {
+            Ok(Some(theirs)) => Verdict { record: theirs, durable: true },
+            // Damaged in this very moment: the clean-up comes back to it.
+            Ok(None) | Err(_) => Verdict { record, durable: false },
+        },
+        Err(e) => {
+            tracing::error!(id = %launch.id, error = %e, "the exit record cannot be written now: kept in memory, tried again");
+            Verdict { record, durable: false }
+        }
+    }
+}
+
+/// When it was started: as the collector wrote it down, else as the shim was about to; `None` if somebody
+/// else started it, or nobody. Blocks on the disk.
+pub fn started(launch: &Launch, init: &Init, dir: &ContainerDir) -> Option<Stamp> {
+    let written = durable::read::<Started>(&dir.start()).ok().flatten();
+    match written.filter(|started| started.generation == launch.generation) {
+        Some(started) => Some(started.at),
+        None => (launch.mode == Mode::Run).then_some(init.ready),
+    }
+}

@@ -1,0 +1,109 @@
+//! Containers of foreign shims: registered here, watched like our own from then on.
+
+use crate::{
+    container::Facts,
+    overseer::{Overseer, Taken},
+};
+use rustix::fs::RenameFlags;
+use sexton_common::{
+    Init, Launch, ProcessIdentity, Stamp, cgroup, durable,
+    launch::{Mode, Origin, Stdio},
+    layout::Layout,
+    wire::{ApiError, ErrorCode, WatchRequest},
+};
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt, FileTypeExt},
+    sync::Arc,
+};
+
+/// Registers a foreign container durably and watches it (iSulad's `container_supervisor_add_exit_monitor`).
+///
+/// # Errors
+/// If the id is taken, the FIFO is none, or the facts cannot be written.
+pub async fn watch(overseer: &Arc<Overseer>, request: WatchRequest) -> Result<(), ApiError> {
+    overseer.ready().await;
+    let layout = overseer.cx.layout.clone();
+    let id = request.id.clone();
+    let name = format!("register {id}");
+    overseer.cx.cleaner.blocking.run(name, move || register(&layout, request)).await?;
+    let facts: Option<Facts> = overseer.read(&id).await?;
+    let facts =
+        facts.ok_or_else(|| ApiError::new(ErrorCode::Internal, format!("{id} vanished while it was registered")))?;
+    match overseer.take(facts, None) {
+        Taken::New | Taken::Known(_) => Ok(()),
+    }
+}
+
+fn register(layout: &Layout, request: WatchRequest) -> Result<(), ApiError> {
+    let invalid = |text: String| Err(ApiError::new(ErrorCode::Invalid, text));
+    if !request.fifo.is_absolute() {
+        return invalid(format!("the FIFO {} must be an absolute path", request.fifo.display()));
+    }
+    match fs::symlink_metadata(&request.fifo) {
+        Ok(meta) if meta.file_type().is_fifo() => {}
+        Ok(_) => return invalid(format!("{} is not a FIFO", request.fifo.display())),
+        Err(e) => return invalid(format!("look at the exit FIFO {}: {e}", request.fifo.display())),
+    }
+    let runtime = match request.runtime.clone().resolve() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            return invalid(format!(
+                "runtime {}: {e}: install it or name it with --runtime",
+                request.runtime.program.display()
+            ));
+        }
+    };
+    let id = request.id.clone();
+    write(layout, request, runtime).map_err(|e| match e.kind() {
+        io::ErrorKind::AlreadyExists => ApiError::new(
+            ErrorCode::AlreadyExists,
+            format!("container {id} exists already: remove it with `sexton rm {id}`, or choose another id"),
+        ),
+        _ => ApiError::new(ErrorCode::Internal, format!("write the facts of {id}: {e}")),
+    })
+}
+
+fn write(layout: &Layout, request: WatchRequest, runtime: sexton_common::runtime::Runtime) -> io::Result<()> {
+    let identity = |pid| match ProcessIdentity::of(pid) {
+        // It may have died already; what its shim wrote is in the FIFO all the same.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => ProcessIdentity::gone(pid),
+        other => other,
+    };
+    let created = Stamp::now();
+    let generation = created.boot_ns / 1000;
+    let process = identity(request.pid)?;
+    let init = Init {
+        id: request.id.clone(),
+        generation,
+        process,
+        cgroups: cgroup::of_process(request.pid).unwrap_or_default(),
+        ready: created,
+    };
+    let launch = Launch {
+        id: request.id.clone(),
+        generation,
+        bundle: request.bundle,
+        runtime,
+        stdio: Stdio::Inherit,
+        mode: Mode::Run,
+        auto_remove: false,
+        shim: identity(request.shim_pid)?,
+        origin: Origin::Foreign { fifo: request.fifo },
+        created,
+    };
+    // A name that no id and no shim's pid can have.
+    let unborn = layout.buried(&request.id, generation);
+    let dir = layout.container(&request.id);
+    let placed = fs::DirBuilder::new()
+        .mode(0o700)
+        .create(unborn.path())
+        .and_then(|()| durable::write(&unborn.launch(), &launch))
+        .and_then(|()| durable::write(&unborn.init(), &init))
+        .and_then(|()| durable::rename(unborn.path(), dir.path(), RenameFlags::NOREPLACE))
+        .and_then(|()| durable::sync_parent(dir.path()));
+    if placed.is_err() {
+        let _ = crate::gc::bury(&unborn, &unborn);
+    }
+    placed
+}

@@ -1,0 +1,140 @@
+//! One attempt to clean up after a container.
+//!
+//! Each step may be done any number of times, and none is believed: the attempt has succeeded when a look
+//! finds nothing left (I5).
+
+use super::observe;
+use crate::{
+    backend::{Lanes, Runtimes},
+    blocking::Blocking,
+    exit::Verdict,
+};
+use sexton_common::{ExitRecord, Init, Launch, durable, identity::Presence, layout::ContainerDir};
+use std::{io, sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout};
+
+/// What a dead container leaves: all that is needed to clean up after it.
+#[derive(Clone, Debug)]
+pub struct Estate {
+    /// What was asked.
+    pub launch: Arc<Launch>,
+    /// What came of it.
+    pub init: Option<Arc<Init>>,
+    /// Its exit record, and whether it is on disk.
+    pub verdict: Verdict,
+    /// Its files.
+    pub dir: ContainerDir,
+}
+
+/// Cleans.
+#[derive(Clone, Debug)]
+pub struct Cleaner {
+    /// Runs the runtimes.
+    pub runtimes: Runtimes,
+    /// How many at once.
+    pub lanes: Lanes,
+    /// For what may block.
+    pub blocking: Blocking,
+}
+
+impl Cleaner {
+    /// One attempt, of at most `deadline` once its turn has come.
+    ///
+    /// # Errors
+    /// What is in the way, for people.
+    pub async fn attempt(&self, estate: Estate, deadline: Duration) -> Result<(), String> {
+        let mut place = self.lanes.enter().await;
+        let step = std::sync::Mutex::new("");
+        let note = |name| *step.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = name;
+        let work = self.steps(&estate, Instant::now() + deadline, note);
+        match place.during(timeout(deadline, work)).await {
+            Ok(done) => done,
+            Err(_late) => {
+                let step = *step.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                Err(format!("{step} was not done after {deadline:?}"))
+            }
+        }
+    }
+
+    async fn steps(&self, estate: &Estate, end: Instant, note: impl Fn(&'static str)) -> Result<(), String> {
+        note("writing the exit record");
+        self.ensure_record(estate).await?;
+        note("looking what is left");
+        let Some(left) = self.look(estate, end).await? else { return Ok(()) };
+        let mut words = left;
+        for options in [&[][..], &["--force"]] {
+            // A runtime would kill what still runs: without force it refuses, with force it is our doing.
+            if !options.is_empty() && self.lives(estate).await {
+                return Err(words);
+            }
+            note("the runtime's delete");
+            let launch = &estate.launch;
+            // Half of what is left: a delete that hangs leaves time for the one with force.
+            let share = end.saturating_duration_since(Instant::now()) / 2;
+            let outcome = self.runtimes.run(&launch.runtime, "delete", options, &launch.id, share).await;
+            note("removing cgroups that the runtime left");
+            let cgroups = estate.cgroups();
+            self.blocking.run("rmdir cgroups", move || observe::remove_empty(&cgroups)).await;
+            note("looking what is left");
+            match self.look(estate, end).await? {
+                None => return Ok(()),
+                Some(left) if outcome.ok => words = left,
+                Some(left) => words = format!("{left}; {}", outcome.words),
+            }
+        }
+        Err(words)
+    }
+
+    /// The record is part of what must be in order before anything is forgotten.
+    async fn ensure_record(&self, estate: &Estate) -> Result<(), String> {
+        if estate.verdict.durable {
+            return Ok(());
+        }
+        let (path, record) = (estate.dir.exit(), estate.verdict.record.clone());
+        let shown = path.clone();
+        let written = self.blocking.run("write the exit record", move || write_record(&path, &record)).await;
+        match written {
+            Ok(()) => Ok(()),
+            // Removed by hand: there is nobody left to keep it for.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(format!("the exit record is not on disk yet: write {}: {e}", shown.display())),
+        }
+    }
+
+    async fn lives(&self, estate: &Estate) -> bool {
+        let Some(init) = estate.init.clone() else { return false };
+        self.blocking.run("look at init", move || matches!(init.process.look(), Ok(Presence::Alive(_)))).await
+    }
+
+    /// What is left, for people; `None` if nothing.
+    async fn look(&self, estate: &Estate, end: Instant) -> Result<Option<String>, String> {
+        let cgroups = estate.cgroups();
+        if let Some(busy) = self.blocking.run("look at cgroups", move || observe::cgroup_left(&cgroups)).await {
+            return Ok(Some(busy));
+        }
+        let launch = &estate.launch;
+        match launch.runtime.state_dir(&launch.id) {
+            Some(dir) => {
+                let there = self.blocking.run("look at the runtime's state", move || observe::exists(&dir)).await;
+                Ok(there.map(|dir| format!("the runtime still has {dir}")))
+            }
+            None => {
+                let share = end.saturating_duration_since(Instant::now()) / 2;
+                let outcome = self.runtimes.run(&launch.runtime, "state", &[], &launch.id, share).await;
+                let program = launch.runtime.program.display();
+                Ok(outcome.ok.then(|| format!("{program} still knows the container")))
+            }
+        }
+    }
+}
+
+impl Estate {
+    fn cgroups(&self) -> Vec<std::path::PathBuf> {
+        self.init.iter().flat_map(|init| init.cgroups.iter().map(|cgroup| cgroup.dir.clone())).collect()
+    }
+}
+
+fn write_record(path: &std::path::Path, record: &ExitRecord) -> io::Result<()> {
+    // Somebody else's record stands (I1).
+    durable::write_new(path, record).map(|_| ())
+}

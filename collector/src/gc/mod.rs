@@ -1,0 +1,7 @@
+//! Cleaning up after a container, and looking whether it is clean.
+
+mod clean;
+mod observe;
+
+pub use clean::{Cleaner, Estate};
+pub use observe::bury;

@@ -1,0 +1,97 @@
+//! Launching: the collector execs a shim, as any engine would.
+
+use crate::{overseer::Overseer, sys};
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::process::Rlimit;
+use sexton_common::{
+    launch::{Mode, Stdio},
+    wire::{ApiError, ErrorCode, LaunchRequest, Launched, Reply},
+};
+use std::{os::fd::OwnedFd, process, time::Duration};
+use tokio::{process::Command, time::timeout};
+
+/// Where a launched container's own streams are passed to the shim.
+const STREAMS: [i32; 3] = [3, 4, 5];
+/// What the shim needs besides its runtime's steps.
+const SLACK: Duration = Duration::from_secs(20);
+
+/// Runs a shim and waits for its word.
+///
+/// # Errors
+/// The shim's own message and exit code, or that there is no shim.
+pub async fn launch(
+    overseer: &Overseer,
+    request: LaunchRequest,
+    streams: Vec<OwnedFd>,
+    nofile: Rlimit,
+) -> Result<Reply, ApiError> {
+    let cx = &overseer.cx;
+    let step = request.timeout_ms.map_or(cx.launch_timeout, Duration::from_millis);
+    if step.is_zero() || step > Duration::from_secs(24 * 3600) {
+        return Err(ApiError::new(ErrorCode::Invalid, "timeout_ms must be more than 0 and at most a day"));
+    }
+    if !request.bundle.is_absolute() {
+        let text = format!("the bundle {} must be an absolute path", request.bundle.display());
+        return Err(ApiError::new(ErrorCode::Invalid, text));
+    }
+    let mut command = Command::new(&cx.shim);
+    command.arg(match request.mode {
+        Mode::Create => "create",
+        Mode::Run => "run",
+    });
+    // `--id=ID`, since an id may begin with a dash.
+    command.arg(format!("--id={}", request.id)).arg("--state-dir").arg(cx.layout.state());
+    command.arg("--bundle").arg(&request.bundle).arg("--runtime").arg(&request.runtime.program);
+    if let Some(root) = &request.runtime.root {
+        command.arg("--runtime-root").arg(root);
+    }
+    command.args(request.runtime.args.iter().map(|arg| format!("--runtime-arg={arg}")));
+    command.arg("--create-timeout").arg(format!("{}ms", step.as_millis()));
+    if request.auto_remove {
+        command.arg("--rm");
+    }
+    match &request.stdio {
+        Stdio::Null => {}
+        Stdio::File(path) => {
+            command.arg("--stdio").arg(format!("file:{}", path.display()));
+        }
+        Stdio::Inherit => pass_streams(&mut command, streams)?,
+    }
+    command.stdin(process::Stdio::null()).stdout(process::Stdio::piped()).stderr(process::Stdio::piped());
+    command.current_dir("/");
+    sys::limit_child_nofile(&mut command, nofile);
+    let shim = cx.shim.display();
+    let failed = |e: &dyn std::fmt::Display| ApiError {
+        exit_code: 125,
+        ..ApiError::new(ErrorCode::RuntimeFailed, format!("run {shim}: {e}"))
+    };
+    let child = command.spawn().map_err(|e| failed(&e))?;
+    let Ok(ended) = timeout(step * 3 + SLACK, child.wait_with_output()).await else {
+        return Err(ApiError::new(
+            ErrorCode::TimedOut,
+            format!("launching {} took longer than {:?}", request.id, step * 3 + SLACK),
+        ));
+    };
+    let output = ended.map_err(|e| failed(&e))?;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr);
+        let words = words.trim();
+        let text = if words.is_empty() { format!("{shim}: {}", output.status) } else { words.to_owned() };
+        let code = if text.contains("exists already") { ErrorCode::AlreadyExists } else { ErrorCode::RuntimeFailed };
+        let exit_code = output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(125);
+        return Err(ApiError { exit_code, ..ApiError::new(code, text) });
+    }
+    serde_json::from_slice::<Launched>(&output.stdout).map(Reply::Launched).map_err(|e| failed(&e))
+}
+
+fn pass_streams(command: &mut Command, streams: Vec<OwnedFd>) -> Result<(), ApiError> {
+    if streams.len() != STREAMS.len() {
+        let text = format!("stdio \"inherit\" takes three descriptors along with the request, {} came", streams.len());
+        return Err(ApiError::new(ErrorCode::Invalid, text));
+    }
+    let maps = streams.into_iter().zip(STREAMS).map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd });
+    command.fd_mappings(maps.collect()).map_err(|e| ApiError::new(ErrorCode::Internal, e.to_string()))?;
+    let [i, o, e] = STREAMS;
+    command.arg("--stdio").arg(format!("fds:{i},{o},{e}"));
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! Everything `unsafe` of the collector.
+#![allow(unsafe_code)]
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Sends any signal, real-time ones included, to the process that `pidfd` holds.
+///
+/// # Errors
+/// `ESRCH` if it has been reaped, `EINVAL` if there is no such signal.
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    let info = std::ptr::null::<nix::libc::siginfo_t>();
+    // SAFETY: a plain system call; a null siginfo is allowed and means the same as kill(2)'s.
+    let done = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `struct pidfd_info` (linux/pidfd.h), as long as it was in Linux 6.15; newer kernels accept that length.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroupid: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+/// `PIDFD_INFO_EXIT`.
+const INFO_EXIT: u64 = 1 << 3;
+/// `_IOWR(0xFF, 11, struct pidfd_info)` with the 64 bytes above.
+const GET_INFO: nix::libc::Ioctl = 0xC040_FF0B_u32 as nix::libc::Ioctl;
+
+/// The raw wait status of the process that `pidfd` holds, once it has been reaped by whomever
+/// (`PIDFD_INFO_EXIT`, Linux 6.15). `None` while it has not been, and on kernels that do not tell.
+#[must_use]
+pub fn pidfd_exit_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
+    let mut info = PidfdInfo { mask: INFO_EXIT, ..PidfdInfo::default() };
+    // SAFETY: the kernel writes at most the 64 bytes that are encoded in the request, and `info` has them.
+    let done = unsafe { nix::libc::ioctl(pidfd.as_fd().as_raw_fd(), GET_INFO, &raw mut info) };
+    (done == 0 && info.mask & INFO_EXIT != 0).then_some(info.exit_code)
+}
+
+/// The child gets this limit of open files instead of ours: what we raised for ourselves is not the containers'.
+pub fn limit_child_nofile(command: &mut tokio::process::Command, limit: Rlimit) {
+    let set = move || setrlimit(Resource::Nofile, limit).map_err(io::Error::from);
+    // SAFETY: between fork and exec only one system call is made, and nothing is allocated.
+    unsafe { command.pre_exec(set) };
+}
+
+/// A descriptor that the kernel has just given us with a message (`SCM_RIGHTS`).
+#[must_use]
+pub fn own_fd(raw: RawFd) -> OwnedFd {
+    // SAFETY: the caller has it from recvmsg(2), which makes a new descriptor that belongs to nobody else.
+    unsafe { OwnedFd::from_raw_fd(raw) }
+}
+
+/// A descriptor that the event loop watches for reading.
+///
+/// # Errors
+/// If there is no event loop, or it cannot take more.
+pub fn watch_reading(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd is open and stays the same descriptor until it is dropped, which AsyncFd does only
+    // after it has deregistered it.
+    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(io::Error::from)
+}

@@ -1,0 +1,9 @@
+//! The doorbells of one container: its exit channel and its init's pidfd.
+//!
+//! None of them carries truth (I2): each only says "look".
+
+mod fifo;
+mod pidfd;
+
+pub use fifo::{Fifo, Ring, foreign, own};
+pub use pidfd::{InitWatch, Watched, zombie};

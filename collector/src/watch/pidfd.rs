@@ -1,0 +1,142 @@
+//! A container's init, watched through its pidfd.
+
+use crate::sys;
+use sexton_common::{
+    ExitStatus, ProcessIdentity, Source,
+    identity::{Presence, Stat},
+};
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
+use tokio::io::unix::AsyncFd;
+
+/// The pidfd of a process whose identity was checked (I6).
+#[derive(Debug)]
+pub struct InitWatch {
+    identity: ProcessIdentity,
+    fd: AsyncFd<OwnedFd>,
+}
+
+/// What a process that is watched did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// It is dead, and a zombie.
+    Zombie,
+    /// It has been reaped.
+    Reaped,
+}
+
+/// What is known of a process' end.
+pub type Death = Option<(ExitStatus, Source)>;
+
+impl InitWatch {
+    /// Opens the process; with a pidfd that somebody passed on, if the process is gone by now but that is
+    /// its pidfd. `None` if the process is gone.
+    ///
+    /// # Errors
+    /// Anything else, e.g. no free descriptor.
+    pub fn open(identity: ProcessIdentity, passed: Option<OwnedFd>) -> io::Result<Option<Self>> {
+        let fd = match identity.open()? {
+            Some(fd) => fd,
+            None => match passed {
+                Some(fd) if identity.pidfs_inode == Some(rustix::fs::fstat(&fd)?.st_ino) => fd,
+                _ => return Ok(None),
+            },
+        };
+        Ok(Some(Self { identity, fd: sys::watch_reading(fd)? }))
+    }
+
+    /// Waits for its next step towards the grave. Cancel-safe.
+    ///
+    /// # Errors
+    /// If the reactor is gone.
+    pub async fn step(&self) -> io::Result<Watched> {
+        loop {
+            let mut ready = self.fd.readable().await?;
+            // Linux wakes with IN when the whole process is dead, and with HUP when it has been reaped.
+            let reaped = ready.ready().is_read_closed();
+            let readable = ready.ready().is_readable();
+            // Only for the edge: the next one is the reaping.
+            ready.clear_ready();
+            if reaped {
+                return Ok(Watched::Reaped);
+            }
+            if readable {
+                return Ok(Watched::Zombie);
+            }
+        }
+    }
+
+    /// How it ended, if the kernel still says so. Does not wait.
+    #[must_use]
+    pub fn death(&self) -> Death {
+        let told = sys::pidfd_exit_status(self.fd.get_ref().as_fd());
+        told.map(|raw| (ExitStatus::from_raw(raw), Source::Pidfd)).or_else(|| zombie(&self.identity))
+    }
+
+    /// Signals it.
+    ///
+    /// # Errors
+    /// `ESRCH` if it has been reaped, `EINVAL` if there is no such signal.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        sys::pidfd_send_signal(self.fd.get_ref().as_fd(), signal)
+    }
+
+    /// Whether it is dead, reaped or not.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        !matches!(self.identity.look(), Ok(Presence::Alive(_)) | Err(_))
+    }
+
+    /// The letter that `/proc` has for its state, for people: `D` tells why a SIGKILL does nothing.
+    #[must_use]
+    pub fn state_letter(&self) -> Option<char> {
+        Stat::of(self.identity.pid).ok().flatten().map(|stat| stat.state.into())
+    }
+}
+
+/// How an unreaped process ended.
+#[must_use]
+pub fn zombie(identity: &ProcessIdentity) -> Death {
+    match identity.look() {
+        Ok(Presence::Zombie(_, raw)) => Some((ExitStatus::from_raw(raw), Source::Zombie)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[tokio::test]
+    async fn both_steps_are_seen_and_the_status_is_exact() {
+        let mut child =
+            Command::new("sh").args(["-c", "read x; exit 7"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let watch = InitWatch::open(ProcessIdentity::of(child.id()).unwrap(), None).unwrap().unwrap();
+        drop(child.stdin.take());
+        assert_eq!(watch.step().await.unwrap(), Watched::Zombie);
+        assert!(watch.is_dead());
+        assert_eq!(watch.state_letter(), Some('Z'));
+        assert_eq!(watch.death(), Some((ExitStatus::Code(7), Source::Zombie)));
+        child.wait().unwrap();
+        if crate::probe::Probe::run().pidfd_info_exit {
+            assert_eq!(watch.step().await.unwrap(), Watched::Reaped);
+            assert_eq!(watch.death(), Some((ExitStatus::Code(7), Source::Pidfd)));
+        } else {
+            assert_eq!(watch.death(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_passed_pidfd_counts_only_if_it_is_that_process() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let (identity, fd) = ProcessIdentity::open_pid(child.id()).unwrap();
+        let (_, own) = ProcessIdentity::open_pid(std::process::id()).unwrap();
+        child.wait().unwrap();
+        assert!(InitWatch::open(identity, None).unwrap().is_none());
+        assert!(InitWatch::open(identity, Some(own)).unwrap().is_none());
+        assert_eq!(InitWatch::open(identity, Some(fd)).unwrap().is_some(), identity.pidfs_inode.is_some());
+    }
+}

@@ -42,6 +42,21 @@ pub enum Next {
     Lagged,
 }
 
+impl Inner {
+    /// The end of an older run says nothing of the one that has its name now.
+    fn show(&mut self, container: &ContainerInfo, removed: bool) {
+        let shown = self.containers.get(&container.id);
+        if shown.is_some_and(|shown| shown.generation > container.generation) {
+            return;
+        }
+        if removed {
+            self.containers.remove(&container.id);
+        } else {
+            self.containers.insert(container.id.clone(), Arc::new(container.clone()));
+        }
+    }
+}
+
 impl Default for Board {
     fn default() -> Self {
         // Microseconds since boot: higher than what any collector before us in this boot can have given out.
@@ -62,11 +77,7 @@ impl Board {
         let mut inner = self.lock();
         inner.seq += 1;
         let event = Event { seq: inner.seq, at: WallTime::now(), kind, container };
-        if kind == EventKind::Removed {
-            inner.containers.remove(&event.container.id);
-        } else {
-            inner.containers.insert(event.container.id.clone(), Arc::new(event.container.clone()));
-        }
+        inner.show(&event.container, kind == EventKind::Removed);
         if inner.ring.len() == RING {
             inner.ring.pop_front();
         }
@@ -76,7 +87,7 @@ impl Board {
 
     /// A change that nobody needs to be told of.
     pub fn update(&self, container: ContainerInfo) {
-        self.lock().containers.insert(container.id.clone(), Arc::new(container));
+        self.lock().show(&container, false);
     }
 
     /// One container.
@@ -176,6 +187,17 @@ mod tests {
         assert!(matches!(board.after(0), Next::Lagged));
         assert!(matches!(board.after(u64::MAX - 1), Next::Lagged));
         assert_eq!(board.lock().ring.len(), RING);
+    }
+
+    #[test]
+    fn a_late_word_of_an_older_run_does_not_touch_its_successor() {
+        let board = Board::default();
+        let run = |generation| ContainerInfo { generation, ..info("c") };
+        board.publish(EventKind::Stopped, run(1));
+        board.publish(EventKind::Created, run(2));
+        board.publish(EventKind::Removed, run(1));
+        board.update(run(1));
+        assert_eq!(board.get(&"c".parse().unwrap()).unwrap().generation, 2);
     }
 
     #[test]

@@ -4,7 +4,9 @@ use crate::{
     Layout,
     wire::{self, MAX_FRAME, Reply, Request},
 };
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
+};
 use std::{
     io::{self, IoSlice, Read, Write},
     os::{
@@ -27,6 +29,19 @@ impl Client {
     /// `NotFound` or `ConnectionRefused` if no collector runs; else what `connect(2)` says.
     pub fn connect(layout: &Layout) -> io::Result<Self> {
         Ok(Self { stream: UnixStream::connect(layout.socket())? })
+    }
+
+    /// As [`Client::connect`], but waits at most this long, and then as long for each message that is sent.
+    ///
+    /// # Errors
+    /// As [`Client::connect`], and `WouldBlock` if it takes too long; a timeout of zero is invalid.
+    pub fn connect_within(layout: &Layout, timeout: Duration) -> io::Result<Self> {
+        let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        let stream = UnixStream::from(socket);
+        // connect(2) heeds the time for sending.
+        stream.set_write_timeout(Some(timeout))?;
+        connect(stream.as_raw_fd(), &UnixAddr::new(&layout.socket())?)?;
+        Ok(Self { stream })
     }
 
     /// How long [`Client::receive`] waits for each reply; for ever if `None`.

@@ -1,2 +1,48 @@
-//! To come.
-fn main() {}
+//! `sexton-shim`: parent of one container's init, and writer of its exit record.
+//!
+//! From the first fork to the exit record nothing here may panic (I8): no indexing, no `println!`, whose
+//! panic on a closed pipe would cost a status; errors of telling somebody something are ignored.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::unreachable
+)]
+#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::string_slice))]
+
+mod announce;
+mod args;
+mod birth;
+mod child;
+mod leftovers;
+mod lifecycle;
+mod place;
+mod report;
+mod shim;
+mod stdio;
+mod sys;
+mod undo;
+mod watch;
+mod words;
+
+use args::Command;
+use birth::Side;
+
+fn main() {
+    birth::plain_umask();
+    let code = match args::parse(lexopt::Parser::from_env()) {
+        Ok(Command::Help) => report::print(args::HELP),
+        Ok(Command::Version) => report::print(concat!("sexton-shim ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(Command::Launch(plan)) => match birth::roots(&plan.layout).and_then(|()| birth::fork_twice()) {
+            Ok(Side::First(ear)) => report::answer_for(ear, &plan.id),
+            Ok(Side::Shim(teller)) => shim::live(*plan, teller),
+            Err(failure) => report::failed(&failure),
+        },
+        Err(failure) => report::failed(&failure),
+    };
+    sys::leave(code);
+}

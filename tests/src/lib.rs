@@ -1,1 +1,35 @@
-//! Harness.
+//! Harness of the end-to-end tests: a [`Node`] with a collector of its own, [`Bundle`]s, and a search for leftovers.
+//!
+//! Needs root, an OCI runtime and a static busybox. Whoever lacks them fails, or, with `SEXTON_ALLOW_SKIP=1`,
+//! says `SKIPPED` with the test's name and the reason.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a harness that cannot go on fails the test"
+)]
+
+pub mod binaries;
+pub mod bundle;
+pub mod cleanup;
+pub mod command;
+pub mod daemon;
+pub mod disk;
+pub mod fake;
+pub mod foreign;
+pub mod helper;
+pub mod leftovers;
+pub mod needs;
+pub mod node;
+pub mod node_api;
+pub mod proc;
+pub mod shim;
+pub mod subscriber;
+pub mod wait;
+
+pub use bundle::{Bundle, Gate};
+pub use command::{Ended, run};
+pub use needs::{skip, skipped};
+pub use node::{Node, Options};
+pub use subscriber::Subscriber;
+pub use wait::{LONG, wait_for, wait_until};

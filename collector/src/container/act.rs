@@ -127,7 +127,7 @@ impl Task {
 
     /// Makes the record that nobody else will make.
     pub(super) async fn record(&mut self, death: (ExitStatus, Source)) -> Option<Event> {
-        let exited = (death.1 != Source::None || self.watch.is_some()).then(Stamp::now);
+        let exited = self.died.or_else(|| (death.1 != Source::None).then(Stamp::now));
         let (launch, init, dir) = (self.launch.clone(), self.init.clone(), self.dir.clone());
         let name = format!("write the exit record of {}", launch.id);
         let work = move || of_death(&launch, init.as_deref(), &dir, death, exited);

@@ -55,6 +55,8 @@ pub struct Task {
     pub(super) watch: Option<InitWatch>,
     /// Init has been reaped: its pidfd is kept for its status only.
     pub(super) reaped: bool,
+    /// When init was seen dead, which may be long before it is reaped.
+    pub(super) died: Option<Stamp>,
     pub(super) attempts: u32,
     pub(super) in_the_way: Option<String>,
     pub(super) job: Option<Job>,
@@ -85,6 +87,7 @@ impl Task {
             shim: None,
             watch: None,
             reaped: false,
+            died: None,
             attempts: 0,
             in_the_way: None,
             job: None,
@@ -155,20 +158,11 @@ impl Task {
                 self.shim = None;
                 self.on_shim_death().await;
             }
-            Happened::Init(Ok(Watched::Reaped)) => {
-                self.reaped = true;
-                self.on_init_death().await;
+            Happened::Init(Ok(step)) => {
+                self.died.get_or_insert_with(Stamp::now);
+                self.reaped |= step == Watched::Reaped;
+                self.on_init_death(step).await;
             }
-            Happened::Init(Ok(Watched::Zombie)) if self.machine.phase == Phase::Orphaned => {
-                if self.cx.info_exit {
-                    self.look_at = Some(Instant::now() + REAPED_WITHIN);
-                } else {
-                    self.happen(Event::InitGone).await;
-                }
-            }
-            // The shim is about to tell. A foreign one may be long dead, its FIFO held by somebody else.
-            Happened::Init(Ok(Watched::Zombie)) if self.is_foreign() => self.on_init_death().await,
-            Happened::Init(Ok(Watched::Zombie)) => {}
             Happened::Init(Err(e)) => {
                 tracing::error!(id = %self.launch.id, error = %e, "the pidfd cannot be watched");
                 self.watch = None;
@@ -185,10 +179,17 @@ impl Task {
         }
     }
 
-    async fn on_init_death(&mut self) {
-        self.happen(Event::InitGone).await;
+    async fn on_init_death(&mut self, step: Watched) {
+        match step {
+            Watched::Zombie if self.machine.phase == Phase::Orphaned && self.cx.info_exit => {
+                self.look_at = Some(Instant::now() + REAPED_WITHIN);
+            }
+            // The shim is about to tell. A foreign one may be long dead, its FIFO held by somebody else.
+            Watched::Zombie if self.machine.phase != Phase::Orphaned && !self.is_foreign() => {}
+            Watched::Zombie | Watched::Reaped => self.happen(Event::InitGone).await,
+        }
         if self.is_foreign() && self.verdict.is_none() {
-            self.look_at = Some(Instant::now() + FOREIGN_TELLS_WITHIN);
+            self.look_at.get_or_insert(Instant::now() + FOREIGN_TELLS_WITHIN);
         }
     }
 

@@ -1,0 +1,54 @@
+# Sexton: build, test, install. `make help` says what there is.
+
+CARGO   ?= cargo
+TARGET  := $(abspath $(or $(CARGO_TARGET_DIR),target))
+BIN     := $(TARGET)/bin
+DESTDIR ?=
+PREFIX  ?= /usr
+SYSCONFDIR ?= /etc
+
+export SEXTON_BIN_DIR := $(BIN)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test build bench lint size install clean
+
+help:
+	@echo "make demo     build, then run real containers and check that every exit is exact"
+	@echo "make test     build, then all tests: unit, and end to end with real runc (root)"
+	@echo "make build    release binaries in $(BIN)"
+	@echo "make bench    the same work done by Sexton and by its peers; prints ratios"
+	@echo "make lint     rustfmt, clippy, shellcheck if installed, file lengths"
+	@echo "make size     what a shim costs: file, RSS, PSS, private memory"
+	@echo "make install  into DESTDIR with PREFIX (/usr): binaries, unit, tmpfiles, configuration, docs"
+	@echo "make clean    remove what was built"
+
+build:
+	scripts/install-deps.sh build
+	CARGO="$(CARGO)" scripts/build.sh "$(TARGET)"
+
+demo: build
+	scripts/install-deps.sh run
+	scripts/demo.sh "$(BIN)"
+
+test: build
+	scripts/install-deps.sh run
+	CARGO="$(CARGO)" scripts/test.sh
+
+bench size: build
+	scripts/install-deps.sh run
+	$(CARGO) build --release -p sexton-bench
+	install -m 0755 "$(TARGET)/release/sexton-bench" "$(BIN)/sexton-bench"
+	scripts/as-root.sh "$(BIN)/sexton-bench" $(if $(filter size,$@),size,run)
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	scripts/check-files.sh
+
+install:
+	test -x "$(BIN)/sexton" -a -x "$(BIN)/sextond" -a -x "$(BIN)/sexton-shim" || $(MAKE) build
+	scripts/install.sh "$(BIN)" "$(DESTDIR)" "$(PREFIX)" "$(SYSCONFDIR)"
+
+clean:
+	$(CARGO) clean
+	rm -rf "$(BIN)"

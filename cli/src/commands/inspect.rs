@@ -1,0 +1,101 @@
+//! `inspect`.
+
+use crate::{
+    daemon::{Daemon, SIMPLE, unexpected},
+    failure::Failure,
+    output, show,
+    table::{Tone, cell, render, table},
+};
+use clap::Args;
+use sexton_common::{
+    ContainerId,
+    wire::{ContainerInfo, Reply, Request},
+};
+
+/// `sexton inspect`.
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// The container
+    id: ContainerId,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Inspect {
+    /// Prints it.
+    pub fn execute(self, daemon: &Daemon) -> Result<u8, Failure> {
+        match daemon.ask(&Request::Inspect { id: self.id }, SIMPLE)? {
+            Reply::Container(container) if self.json => output::json_to_read(&container)?,
+            Reply::Container(container) => output::line(rendered(&container))?,
+            other => return Err(unexpected(&other)),
+        }
+        Ok(0)
+    }
+}
+
+fn rendered(container: &ContainerInfo) -> String {
+    let mut rows = table(&[]);
+    let mut row = |key: &str, value: Option<String>| {
+        if let Some(value) = value {
+            rows.add_row([cell(key, Tone::Plain), cell(value, Tone::Plain)]);
+        }
+    };
+    let text = |value: &dyn std::fmt::Display| Some(value.to_string());
+    let yes = |flag: bool| Some(if flag { "yes" } else { "no" }.to_owned());
+    row("id", text(&container.id));
+    row("generation", text(&container.generation));
+    row("state", text(&container.state.name()));
+    row("pid", container.pid.and_then(|pid| text(&pid)));
+    row("shim pid", container.shim_pid.and_then(|pid| text(&pid)));
+    row("status", container.status.map(|status| show::status(&status)));
+    row("source", container.source.and_then(|source| text(&source)));
+    row("out of memory", container.oom_killed.and_then(yes));
+    row("created", text(&container.created_at));
+    row("started", container.started_at.and_then(|at| text(&at)));
+    row("exited", container.exited_at.and_then(|at| text(&at)));
+    row("ran for", container.ran_ns.map(show::duration));
+    row("bundle", text(&container.bundle.display()).filter(|bundle| !bundle.is_empty()));
+    row("runtime", text(&container.runtime.display()));
+    row("removed at end", yes(container.auto_remove));
+    row("foreign shim", yes(container.foreign));
+    row("clean-ups tried", text(&container.attempts).filter(|_| container.attempts > 0));
+    row("in the way", container.in_the_way.clone());
+    row("most memory", container.memory_peak.map(show::bytes));
+    row("CPU time", container.cpu_ns.map(show::duration));
+    if let Some(usage) = container.usage {
+        let user_and_system = |us: u64| show::duration(us.saturating_mul(1000));
+        row("user, system", Some(format!("{}, {}", user_and_system(usage.user_us), user_and_system(usage.system_us))));
+        row("most resident", Some(show::bytes(usage.max_rss_kib.saturating_mul(1024))));
+        row("page faults", Some(format!("{} minor, {} major", usage.minor_faults, usage.major_faults)));
+        row("blocks", Some(format!("{} in, {} out", usage.blocks_in, usage.blocks_out)));
+        let switches = (usage.voluntary_switches, usage.involuntary_switches);
+        row("switches", Some(format!("{} voluntary, {} involuntary", switches.0, switches.1)));
+    }
+    render(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake;
+    use sexton_common::ExitStatus;
+
+    #[test]
+    fn keys_and_values() {
+        let ended = fake::stopped("c1", ExitStatus::Signal { number: 15, core_dumped: false });
+        let text = rendered(&ContainerInfo { memory_peak: Some(3 << 20), ..ended });
+        for line in [
+            "id              c1",
+            "state           stopped",
+            "status          killed by SIGTERM",
+            "source          waited",
+            "exited          2026-11-21T09:49:04.500000000Z",
+            "ran for         1m",
+            "most memory     3.0 MiB",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("in the way") && !text.contains("clean-ups"));
+    }
+}

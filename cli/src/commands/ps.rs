@@ -1,0 +1,113 @@
+//! `ps`.
+
+use crate::{
+    daemon::{Daemon, SIMPLE, unexpected},
+    failure::Failure,
+    output, show,
+    table::{Tone, cell, render, table},
+};
+use clap::Args;
+use sexton_common::{
+    WallTime,
+    wire::{ContainerInfo, Reply, Request},
+};
+
+/// `sexton ps`.
+#[derive(Debug, Args)]
+pub struct Ps {
+    /// Those that have ended too
+    #[arg(short, long)]
+    all: bool,
+    /// Names only, one a line
+    #[arg(short, long)]
+    quiet: bool,
+    /// One JSON array
+    #[arg(long, conflicts_with = "quiet")]
+    json: bool,
+}
+
+impl Ps {
+    /// Prints them, the newest first.
+    pub fn execute(self, daemon: &Daemon) -> Result<u8, Failure> {
+        let mut containers = list(daemon, self.all)?;
+        containers.sort_by(|a, b| (b.created_at, &a.id).cmp(&(a.created_at, &b.id)));
+        if self.json {
+            output::json_to_read(&containers)?;
+        } else if self.quiet {
+            containers.iter().try_for_each(|container| output::line(&container.id))?;
+        } else {
+            output::line(rendered(&containers, WallTime::now()))?;
+        }
+        Ok(0)
+    }
+}
+
+/// The containers that sextond knows; with `all` those that have ended too.
+pub fn list(daemon: &Daemon, all: bool) -> Result<Vec<ContainerInfo>, Failure> {
+    let mut found = Vec::new();
+    let mut connection = daemon.connect()?;
+    connection.send(&Request::List { all }, &[], SIMPLE)?;
+    loop {
+        match connection.receive(SIMPLE)? {
+            Reply::Containers { containers, last } => {
+                found.extend(containers);
+                if last {
+                    return Ok(found);
+                }
+            }
+            other => return Err(unexpected(&other)),
+        }
+    }
+}
+
+fn rendered(containers: &[ContainerInfo], now: WallTime) -> String {
+    let mut rows = table(&["ID", "STATE", "PID", "STATUS", "CREATED", "RUNTIME", "BUNDLE"]);
+    for container in containers {
+        let runtime = container.runtime.file_name().unwrap_or(container.runtime.as_os_str());
+        // A dead process' pid may be somebody else's by now; inspect still has it.
+        let pid = container.pid.filter(|_| container.status.is_none());
+        rows.add_row([
+            cell(container.id.as_str(), Tone::Plain),
+            cell(container.state.name(), show::tone(container.state)),
+            cell(pid.map_or_else(|| "-".into(), |pid| pid.to_string()), Tone::Plain),
+            cell(show::condition(container, now), Tone::Plain),
+            cell(format!("{} ago", show::age(container.created_at, now)), Tone::Plain),
+            cell(runtime.to_string_lossy(), Tone::Plain),
+            cell(container.bundle.to_string_lossy(), Tone::Plain),
+        ]);
+    }
+    render(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Fake, running, stopped};
+    use sexton_common::ExitStatus;
+
+    #[test]
+    fn lists_come_in_parts() {
+        let fake = Fake::start(|request| match request {
+            Request::List { all: true } => vec![
+                Reply::Containers { containers: vec![running("c1")], last: false },
+                Reply::Containers { containers: vec![running("c2")], last: true },
+            ],
+            _ => vec![Reply::Containers { containers: vec![], last: true }],
+        });
+        assert_eq!(list(&fake.daemon(), true).unwrap().len(), 2);
+        assert_eq!(list(&fake.daemon(), false).unwrap(), []);
+    }
+
+    #[test]
+    fn rows_say_how_each_is() {
+        let now = WallTime(1_795_254_724_500_000_000);
+        let text = rendered(&[running("web"), stopped("db", ExitStatus::Code(7))], now);
+        assert_eq!(
+            text,
+            "ID   STATE    PID   STATUS                 CREATED  RUNTIME  BUNDLE\n\
+             web  running  4242  up 4m                  4m ago   runc     /bundles/c1\n\
+             db   stopped  -     exited with 7, 3m ago  4m ago   runc     /bundles/c1"
+        );
+        assert_eq!(rendered(&[], now), "ID  STATE  PID  STATUS  CREATED  RUNTIME  BUNDLE");
+    }
+}

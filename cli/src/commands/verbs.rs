@@ -1,0 +1,44 @@
+//! `start` and `rm`: one plain request for each container.
+
+use crate::{daemon::Daemon, failure::Failure, fanout};
+use clap::Args;
+use sexton_common::{ContainerId, wire::Request};
+use std::time::Duration;
+
+/// How long a start may take: the runtime's own step, of 120 s, is in it.
+const START: Duration = Duration::from_secs(130);
+/// How long a removal may take: with force, the kill and the first clean-up are in it.
+const REMOVE: Duration = Duration::from_secs(60);
+
+/// `sexton start`.
+#[derive(Debug, Args)]
+pub struct Start {
+    /// The containers
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<ContainerId>,
+}
+
+impl Start {
+    /// Starts each and prints its name.
+    pub fn execute(self, daemon: &Daemon) -> Result<u8, Failure> {
+        fanout::each(daemon, &self.ids, START, |id| Request::Start { id: id.clone() })
+    }
+}
+
+/// `sexton rm`.
+#[derive(Debug, Args)]
+pub struct Rm {
+    /// Kill those that still run
+    #[arg(short, long)]
+    force: bool,
+    /// The containers
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<ContainerId>,
+}
+
+impl Rm {
+    /// Removes each and prints its name.
+    pub fn execute(self, daemon: &Daemon) -> Result<u8, Failure> {
+        fanout::each(daemon, &self.ids, REMOVE, |id| Request::Remove { id: id.clone(), force: self.force })
+    }
+}

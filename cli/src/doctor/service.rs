@@ -1,0 +1,135 @@
+//! The state directory and sextond itself.
+
+use super::check::Check;
+use crate::{
+    args::own_version,
+    daemon::{Daemon, SIMPLE, unexpected},
+    failure::Failure,
+};
+use sexton_common::{
+    Layout,
+    wire::{Node, Reply, Request},
+};
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+};
+
+/// What sextond says about itself.
+pub fn node(daemon: &Daemon) -> Result<Node, Failure> {
+    match daemon.ask(&Request::Node {}, SIMPLE)? {
+        Reply::Node(node) => Ok(node),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Only root, or the same user, gets in.
+pub fn state_dir(layout: &Layout) -> Check {
+    let dir = layout.state();
+    let name = "state directory";
+    let meta = match fs::symlink_metadata(dir) {
+        Ok(meta) => meta,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Check::warn(name, format!("{} is not there", dir.display()), "sextond makes it when it starts");
+        }
+        Err(e) => return Check::fail(name, format!("{}: {e}", dir.display()), "look as root"),
+    };
+    let mode = meta.permissions().mode() & 0o7777;
+    let found = format!("{}, mode {mode:04o}", dir.display());
+    let me = nix::unistd::geteuid().as_raw();
+    if !meta.is_dir() {
+        Check::fail(name, format!("{} is no directory", dir.display()), "remove it; sextond makes it when it starts")
+    } else if mode & 0o077 != 0 {
+        Check::fail(name, found, format!("others can get in: chmod 0700 {}", dir.display()))
+    } else if meta.uid() != me && me != 0 {
+        Check::warn(name, format!("{found}, of uid {}", meta.uid()), "look as root")
+    } else {
+        Check::ok(name, found)
+    }
+}
+
+/// sextond, its descriptors, its quarantine.
+pub fn checks(daemon: &Daemon, node: Result<Node, Failure>) -> Vec<Check> {
+    let node = match node {
+        Ok(node) => node,
+        Err(Failure::NotRunning(_)) => {
+            let how = "start it: `systemctl start sextond` or `sextond &`";
+            return vec![Check::warn("sextond", "is not running", how)];
+        }
+        Err(failure @ Failure::Denied(_)) => {
+            return vec![Check::warn("sextond", failure.to_string(), "run `sexton doctor` as root")];
+        }
+        Err(failure) => {
+            return vec![Check::fail("sextond", failure.to_string(), "look at its log: `journalctl -u sextond`")];
+        }
+    };
+    let (ours, _) = own_version();
+    let found = format!("{}, pid {}, {} containers", node.version, node.pid, node.containers);
+    let mut checks = vec![if node.version == ours {
+        Check::ok("sextond", found)
+    } else {
+        Check::warn("sextond", found, format!("restart it: sexton is {ours}. Containers run on meanwhile"))
+    }];
+    let found = format!("{} of {}", node.descriptors, node.descriptor_limit);
+    checks.push(if node.descriptors.saturating_mul(10) > node.descriptor_limit.saturating_mul(9) {
+        Check::warn("descriptors", found, "raise LimitNOFILE in sextond.service and restart sextond")
+    } else {
+        Check::ok("descriptors", found)
+    });
+    let dir = daemon.layout.quarantine();
+    checks.push(match node.quarantined {
+        0 => Check::ok("quarantine", "empty"),
+        files => Check::warn(
+            "quarantine",
+            format!("{files} damaged files"),
+            format!("see sextond's log for what they were; they lie in {}, remove them when done", dir.display()),
+        ),
+    });
+    checks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check::Verdict;
+    use super::*;
+    use crate::fake::Fake;
+    use sexton_common::WallTime;
+
+    fn healthy() -> Node {
+        Node {
+            version: own_version().0.into(),
+            pid: 5,
+            since: WallTime(0),
+            containers: 3,
+            descriptors: 40,
+            descriptor_limit: 1024,
+            quarantined: 0,
+            seq: 9,
+        }
+    }
+
+    #[test]
+    fn the_daemons_health() {
+        let daemon = Fake::silent().daemon();
+        let verdicts = |node| checks(&daemon, node).iter().map(|check| check.status).collect::<Vec<_>>();
+        assert_eq!(verdicts(Ok(healthy())), [Verdict::Ok; 3]);
+        let ill = Node { version: "0.0.1".into(), descriptors: 1000, quarantined: 2, ..healthy() };
+        assert_eq!(verdicts(Ok(ill)), [Verdict::Warn; 3]);
+        assert_eq!(verdicts(Err(Failure::NotRunning("/x".into()))), [Verdict::Warn]);
+        assert_eq!(verdicts(Err(Failure::Late(SIMPLE))), [Verdict::Fail]);
+    }
+
+    #[test]
+    fn the_state_directory_is_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path().join("state"), dir.path().into());
+        assert_eq!(state_dir(&layout).status, Verdict::Warn);
+        fs::create_dir(layout.state()).unwrap();
+        let with = |mode| {
+            fs::set_permissions(layout.state(), fs::Permissions::from_mode(mode)).unwrap();
+            state_dir(&layout).status
+        };
+        assert_eq!(with(0o755), Verdict::Fail);
+        assert_eq!(with(0o700), Verdict::Ok);
+    }
+}

@@ -1,0 +1,186 @@
+//! Golden bytes of every record on disk: what a release wrote, every later one must read.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot unwrap fails")]
+
+mod support;
+
+use sexton_common::{
+    ExitRecord, ExitStatus, Init, Launch, ProcessIdentity, Source, UnknownReason,
+    cgroup::CgroupDir,
+    durable::{self, Fact},
+    exit::Usage,
+    launch::{Mode, Origin, Started, Stdio},
+    runtime::Runtime,
+};
+use std::fmt::Debug;
+use support::{bytes, hex, id, process, runtime, stamp};
+
+/// Header (magic, kind, version, length, crc32) and body as they stand on disk, both ways.
+#[track_caller]
+fn golden<F: Fact + Debug + PartialEq>(fact: &F, header: &str, body: &str) {
+    let encoded = durable::encode(fact).unwrap();
+    assert_eq!(hex(&encoded), hex(&bytes(&format!("{header}{body}"))), "{fact:?}");
+    assert_eq!(durable::decode::<F>(&encoded).unwrap(), *fact);
+}
+
+fn launch() -> Launch {
+    Launch {
+        id: id(),
+        generation: 1 << 40,
+        bundle: "/b".into(),
+        runtime: runtime(),
+        stdio: Stdio::Null,
+        mode: Mode::Create,
+        auto_remove: false,
+        shim: process(7),
+        origin: Origin::Sexton,
+        created: stamp(9),
+    }
+}
+
+/// Everything that a record may lack is lacking.
+fn bare(status: ExitStatus, source: Source) -> ExitRecord {
+    ExitRecord {
+        id: id(),
+        generation: 2,
+        process: None,
+        status,
+        source,
+        oom_killed: None,
+        started: None,
+        exited: None,
+        usage: None,
+        memory_peak: None,
+        cpu_ns: None,
+    }
+}
+
+#[test]
+fn launch_of_ours() {
+    golden(
+        &launch(),
+        "5358544e 4c 0100 41000000 240db80f",
+        "057765622d31808080808020022f62092f62696e2f72756e6301022f7201072d2d64656275670000 \
+         0007ac02101112131415161718191a1b1c1d1e1f010500090a",
+    );
+}
+
+#[test]
+fn launch_of_a_foreign_shim() {
+    let foreign = Launch {
+        runtime: Runtime::default(),
+        stdio: Stdio::File("/log".into()),
+        mode: Mode::Run,
+        auto_remove: true,
+        origin: Origin::Foreign { fifo: "/f".into() },
+        ..launch()
+    };
+    golden(
+        &foreign,
+        "5358544e 4c 0100 39000000 9efcec57",
+        "057765622d31808080808020022f620472756e63000002042f6c6f67010107ac0210111213141516 \
+         1718191a1b1c1d1e1f010501022f66090a",
+    );
+    golden(
+        &Launch { stdio: Stdio::Inherit, ..launch() },
+        "5358544e 4c 0100 41000000 65163461",
+        "057765622d31808080808020022f62092f62696e2f72756e6301022f7201072d2d64656275670100 \
+         0007ac02101112131415161718191a1b1c1d1e1f010500090a",
+    );
+}
+
+#[test]
+fn init() {
+    let cgroups = vec![
+        CgroupDir { hierarchy: "memory".into(), dir: "/m/c".into() },
+        CgroupDir { hierarchy: String::new(), dir: "/u/c".into() },
+    ];
+    golden(
+        &Init { id: id(), generation: 3, process: process(8), cgroups, ready: stamp(4) },
+        "5358544e 49 0100 31000000 954e98d5",
+        "057765622d310308ac02101112131415161718191a1b1c1d1e1f010502066d656d6f7279042f6d2f \
+         6300042f752f630405",
+    );
+    let old_kernel = ProcessIdentity { pidfs_inode: None, ..process(8) };
+    golden(
+        &Init { id: id(), generation: 3, process: old_kernel, cgroups: Vec::new(), ready: stamp(4) },
+        "5358544e 49 0100 1e000000 705c4b38",
+        "057765622d310308ac02101112131415161718191a1b1c1d1e1f00000405",
+    );
+}
+
+#[test]
+fn started() {
+    golden(&Started { generation: 200, at: stamp(6) }, "5358544e 53 0100 04000000 0a61083e", "c8010607");
+}
+
+#[test]
+fn exit_with_everything() {
+    let usage = Usage {
+        user_us: 1,
+        system_us: 2,
+        max_rss_kib: 3,
+        minor_faults: 4,
+        major_faults: 5,
+        blocks_in: 6,
+        blocks_out: 7,
+        voluntary_switches: 8,
+        involuntary_switches: 9,
+    };
+    let record = ExitRecord {
+        process: Some(process(8)),
+        oom_killed: Some(true),
+        started: Some(stamp(10)),
+        exited: Some(stamp(20)),
+        usage: Some(usage),
+        memory_peak: Some(4096),
+        cpu_ns: Some(77),
+        ..bare(ExitStatus::Code(255), Source::Waited)
+    };
+    golden(
+        &record,
+        "5358544e 45 0100 37000000 9872442a",
+        "057765622d31020108ac02101112131415161718191a1b1c1d1e1f010500ff000101010a0b011415 \
+         01010203040506070809018020014d",
+    );
+    golden(
+        &ExitRecord { oom_killed: Some(false), ..bare(ExitStatus::Code(0), Source::Waited) },
+        "5358544e 45 0100 12000000 27eae0be",
+        "057765622d31020000000001000000000000",
+    );
+}
+
+#[test]
+fn exit_in_each_status() {
+    let signal = |number, core_dumped| ExitStatus::Signal { number, core_dumped };
+    golden(
+        &bare(ExitStatus::Code(7), Source::Pidfd),
+        "5358544e 45 0100 11000000 5c967e83",
+        "057765622d310200000701000000000000",
+    );
+    golden(
+        &bare(signal(9, false), Source::Zombie),
+        "5358544e 45 0100 12000000 df2d69cc",
+        "057765622d31020001090002000000000000",
+    );
+    golden(
+        &bare(signal(11, true), Source::Reported),
+        "5358544e 45 0100 12000000 730e4288",
+        "057765622d310200010b0103000000000000",
+    );
+    let unknown = [
+        (UnknownReason::NeverStarted, "5358544e 45 0100 11000000 649875f5", "057765622d310200020004000000000000"),
+        (UnknownReason::ShimKilled, "5358544e 45 0100 11000000 fa98df39", "057765622d310200020104000000000000"),
+        (
+            UnknownReason::ShimAndCollectorKilled,
+            "5358544e 45 0100 11000000 199f50b7",
+            "057765622d310200020204000000000000",
+        ),
+        (UnknownReason::RecordDamaged, "5358544e 45 0100 11000000 879ffa7b", "057765622d310200020304000000000000"),
+        (UnknownReason::ForeignMalformed, "5358544e 45 0100 11000000 9e963f71", "057765622d310200020404000000000000"),
+        (UnknownReason::ForeignHangUp, "5358544e 45 0100 11000000 009695bd", "057765622d310200020504000000000000"),
+    ];
+    for (reason, header, body) in unknown {
+        golden(&bare(ExitStatus::Unknown { reason }, Source::None), header, body);
+    }
+}

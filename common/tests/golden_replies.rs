@@ -1,0 +1,253 @@
+//! Golden bytes of every reply, and its JSON line: what a client in another language reads.
+
+mod support;
+
+use serde::Serialize;
+use sexton_common::{
+    ExitStatus, Source, UnknownReason, WallTime,
+    exit::Usage,
+    launch::Mode,
+    wire::{self, ApiError, ContainerInfo, ErrorCode, Event, EventKind, Launched, Node, Reply, State},
+};
+use std::fmt::Debug;
+use support::{golden_frame as golden, id};
+
+/// As full as it gets.
+fn ended() -> ContainerInfo {
+    let usage = Usage {
+        user_us: 1,
+        system_us: 2,
+        max_rss_kib: 3,
+        minor_faults: 4,
+        major_faults: 5,
+        blocks_in: 6,
+        blocks_out: 7,
+        voluntary_switches: 8,
+        involuntary_switches: 9,
+    };
+    ContainerInfo {
+        state: State::Stopped,
+        pid: Some(8),
+        shim_pid: Some(7),
+        status: Some(ExitStatus::Signal { number: 11, core_dumped: true }),
+        source: Some(Source::Waited),
+        oom_killed: Some(true),
+        started_at: Some(WallTime(20)),
+        exited_at: Some(WallTime(30)),
+        ran_ns: Some(10),
+        auto_remove: true,
+        foreign: false,
+        attempts: 3,
+        in_the_way: Some("stuck".into()),
+        usage: Some(usage),
+        memory_peak: Some(4096),
+        cpu_ns: Some(77),
+        ..begun()
+    }
+}
+
+/// As empty as it gets.
+fn begun() -> ContainerInfo {
+    ContainerInfo {
+        id: id(),
+        generation: 2,
+        state: State::Creating,
+        pid: None,
+        shim_pid: None,
+        status: None,
+        source: None,
+        oom_killed: None,
+        created_at: WallTime(10),
+        started_at: None,
+        exited_at: None,
+        ran_ns: None,
+        bundle: "/b".into(),
+        runtime: "/bin/runc".into(),
+        auto_remove: false,
+        foreign: true,
+        attempts: 0,
+        in_the_way: None,
+        usage: None,
+        memory_peak: None,
+        cpu_ns: None,
+    }
+}
+
+#[test]
+fn replies() {
+    golden(
+        &Reply::Version { version: "0.1.0".into(), protocol: 1, pid: 4 },
+        "00000009 0005302e312e300104",
+        r#"{"version":{"version":"0.1.0","protocol":1,"pid":4}}"#,
+    );
+    golden(&Reply::Done {}, "00000001 01", r#"{"done":{}}"#);
+    let launched =
+        Launched { id: id(), generation: 2, pid: 8, shim_pid: 7, exit_fifo: "/f".into(), exit_file: "/e".into() };
+    golden(
+        &Reply::Launched(launched),
+        "00000010 02057765622d31020807022f66022f65",
+        r#"{"launched":{"id":"web-1","generation":2,"pid":8,"shim_pid":7,"exit_fifo":"/f",
+         "exit_file":"/e"}}"#,
+    );
+    golden(&Reply::Lagged { seen: 12 }, "00000002 070c", r#"{"lagged":{"seen":12}}"#);
+    let node = Node {
+        version: "0.1.0".into(),
+        pid: 4,
+        since: WallTime(10),
+        containers: 200,
+        descriptors: 31,
+        descriptor_limit: 1 << 20,
+        quarantined: 1,
+        seq: 9,
+    };
+    golden(
+        &Reply::Node(node),
+        "00000011 0805302e312e30040ac8011f8080400109",
+        r#"{"node":{"version":"0.1.0","pid":4,"since":"1970-01-01T00:00:00.000000010Z",
+         "containers":200,"descriptors":31,"descriptor_limit":1048576,"quarantined":1,"seq":9}}"#,
+    );
+    let mut error = ApiError::new(ErrorCode::RuntimeFailed, "runc says no");
+    error.exit_code = 127;
+    golden(
+        &Reply::Error(error),
+        "00000010 09080c72756e632073617973206e6f7f",
+        r#"{"error":{"code":"runtime_failed","message":"runc says no","exit_code":127}}"#,
+    );
+}
+
+#[test]
+fn replies_with_containers() {
+    golden(
+        &Reply::Container(Box::new(ended())),
+        "00000042 03057765622d3102060108010701010b01010001010a0114011e010a022f62092f62696e2f72756\
+         e630100030105737475636b01010203040506070809018020014d",
+        r#"{"container":{"id":"web-1","generation":2,"state":"stopped","pid":8,"shim_pid":7,
+         "status":{"signal":{"number":11,"core_dumped":true}},"source":"waited",
+         "oom_killed":true,"created_at":"1970-01-01T00:00:00.000000010Z",
+         "started_at":"1970-01-01T00:00:00.000000020Z",
+         "exited_at":"1970-01-01T00:00:00.000000030Z","ran_ns":10,"bundle":"/b",
+         "runtime":"/bin/runc","auto_remove":true,"foreign":false,"attempts":3,
+         "in_the_way":"stuck","usage":{"user_us":1,"system_us":2,"max_rss_kib":3,
+         "minor_faults":4,"major_faults":5,"blocks_in":6,"blocks_out":7,"voluntary_switches":8,
+         "involuntary_switches":9},"memory_peak":4096,"cpu_ns":77}}"#,
+    );
+    golden(
+        &Reply::Container(Box::new(begun())),
+        "00000026 03057765622d31020000000000000a000000022f62092f62696e2f72756e6300010000000000",
+        r#"{"container":{"id":"web-1","generation":2,"state":"creating","pid":null,"shim_pid":null,
+         "status":null,"source":null,"oom_killed":null,
+         "created_at":"1970-01-01T00:00:00.000000010Z","started_at":null,"exited_at":null,
+         "ran_ns":null,"bundle":"/b","runtime":"/bin/runc","auto_remove":false,"foreign":true,
+         "attempts":0,"in_the_way":null,"usage":null,"memory_peak":null,"cpu_ns":null}}"#,
+    );
+    golden(
+        &Reply::Containers { containers: vec![begun()], last: true },
+        "00000028 0401057765622d31020000000000000a000000022f62092f62696e2f72756e63000100000000000\
+         1",
+        r#"{"containers":{"containers":[{"id":"web-1","generation":2,"state":"creating","pid":null,
+         "shim_pid":null,"status":null,"source":null,"oom_killed":null,
+         "created_at":"1970-01-01T00:00:00.000000010Z","started_at":null,"exited_at":null,
+         "ran_ns":null,"bundle":"/b","runtime":"/bin/runc","auto_remove":false,"foreign":true,
+         "attempts":0,"in_the_way":null,"usage":null,"memory_peak":null,"cpu_ns":null}],
+         "last":true}}"#,
+    );
+    golden(
+        &Reply::Snapshot { seq: 300, containers: Vec::new(), last: false },
+        "00000005 05ac020000",
+        r#"{"snapshot":{"seq":300,"containers":[],"last":false}}"#,
+    );
+    let event = Event { seq: 9, at: WallTime(10), kind: EventKind::Exited, container: ended() };
+    golden(
+        &Reply::Event(Box::new(event)),
+        "00000045 06090a03057765622d3102060108010701010b01010001010a0114011e010a022f62092f62696e2\
+         f72756e630100030105737475636b01010203040506070809018020014d",
+        r#"{"event":{"seq":9,"at":"1970-01-01T00:00:00.000000010Z","kind":"exited",
+         "container":{"id":"web-1","generation":2,"state":"stopped","pid":8,"shim_pid":7,
+         "status":{"signal":{"number":11,"core_dumped":true}},"source":"waited",
+         "oom_killed":true,"created_at":"1970-01-01T00:00:00.000000010Z",
+         "started_at":"1970-01-01T00:00:00.000000020Z",
+         "exited_at":"1970-01-01T00:00:00.000000030Z","ran_ns":10,"bundle":"/b",
+         "runtime":"/bin/runc","auto_remove":true,"foreign":false,"attempts":3,
+         "in_the_way":"stuck","usage":{"user_us":1,"system_us":2,"max_rss_kib":3,
+         "minor_faults":4,"major_faults":5,"blocks_in":6,"blocks_out":7,"voluntary_switches":8,
+         "involuntary_switches":9},"memory_peak":4096,"cpu_ns":77}}}"#,
+    );
+}
+
+/// The numbers of the variants, which no release may change.
+#[test]
+fn names_and_numbers_of_the_small_enums() {
+    fn all<T: Serialize + Debug>(variants: &[T], names: &[&str]) {
+        assert_eq!(variants.len(), names.len());
+        for (number, (variant, name)) in variants.iter().zip(names).enumerate() {
+            let body = &wire::encode(variant).unwrap()[4..];
+            assert_eq!(body, [u8::try_from(number).unwrap()], "{variant:?}");
+            assert_eq!(serde_json::to_string(variant).unwrap(), format!("\"{name}\""));
+        }
+    }
+    use {ErrorCode as E, EventKind as K, State as S};
+    let states = [S::Creating, S::Created, S::Running, S::Orphaned, S::Stopping, S::Gc, S::Stopped];
+    let names = ["creating", "created", "running", "orphaned", "stopping", "gc", "stopped"];
+    all(&states, &names);
+    assert_eq!(states.map(S::name), names);
+    let kinds = [K::Created, K::Started, K::Orphaned, K::Exited, K::Delayed, K::Stopped, K::Removed];
+    let names = ["created", "started", "orphaned", "exited", "delayed", "stopped", "removed"];
+    all(&kinds, &names);
+    assert_eq!(kinds.map(K::name), names);
+    all(
+        &[
+            E::Invalid,
+            E::NoSuchContainer,
+            E::AlreadyExists,
+            E::AlreadyStarted,
+            E::NotRunning,
+            E::Running,
+            E::InGc,
+            E::Busy,
+            E::RuntimeFailed,
+            E::TimedOut,
+            E::ShuttingDown,
+            E::Denied,
+            E::Internal,
+        ],
+        &[
+            "invalid",
+            "no_such_container",
+            "already_exists",
+            "already_started",
+            "not_running",
+            "running",
+            "in_gc",
+            "busy",
+            "runtime_failed",
+            "timed_out",
+            "shutting_down",
+            "denied",
+            "internal",
+        ],
+    );
+    all(
+        &[Source::Waited, Source::Pidfd, Source::Zombie, Source::Reported, Source::None],
+        &["waited", "pidfd", "zombie", "reported", "none"],
+    );
+    all(&[Mode::Create, Mode::Run], &["create", "run"]);
+}
+
+/// How a status reads in JSON.
+#[test]
+fn statuses_in_json() {
+    let json = |status: ExitStatus| serde_json::to_string(&status).unwrap();
+    assert_eq!(json(ExitStatus::Code(7)), r#"{"code":7}"#);
+    let signal = ExitStatus::Signal { number: 9, core_dumped: false };
+    assert_eq!(json(signal), r#"{"signal":{"number":9,"core_dumped":false}}"#);
+    for (reason, name) in [
+        (UnknownReason::NeverStarted, "never_started"),
+        (UnknownReason::ShimKilled, "shim_killed"),
+        (UnknownReason::ShimAndCollectorKilled, "shim_and_collector_killed"),
+        (UnknownReason::RecordDamaged, "record_damaged"),
+        (UnknownReason::ForeignMalformed, "foreign_malformed"),
+        (UnknownReason::ForeignHangUp, "foreign_hang_up"),
+    ] {
+        assert_eq!(json(ExitStatus::Unknown { reason }), format!(r#"{{"unknown":{{"reason":"{name}"}}}}"#));
+    }
+}

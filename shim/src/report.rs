@@ -1,0 +1,143 @@
+//! What the caller gets to see: one line of JSON, or why not.
+
+use sexton_common::{ContainerId, wire::Launched};
+use std::{
+    fs::File,
+    io::{Read, Write},
+    os::fd::OwnedFd,
+};
+
+/// The longest message in bytes.
+const MAX_TEXT: usize = 32 * 1024;
+
+/// Why it was not done.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// 125, 126 or 127, as `docker run` has them.
+    pub code: u8,
+    /// For people: the operation, the object, the way out.
+    pub message: String,
+}
+
+impl Failure {
+    /// Our own failure, or the user's.
+    pub fn ours(message: impl Into<String>) -> Self {
+        Self { code: 125, message: message.into() }
+    }
+}
+
+/// Prints to stdout; the exit code.
+pub fn print(text: &str) -> u8 {
+    match std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush()) {
+        Ok(()) => 0,
+        Err(_) => 125,
+    }
+}
+
+/// Says why on stderr; the exit code.
+pub fn failed(failure: &Failure) -> u8 {
+    // In one write, so that the lines of several shims do not mix.
+    let _ = std::io::stderr().write_all(format!("sexton-shim: {}\n", failure.message).as_bytes());
+    failure.code
+}
+
+/// The shim's end of the channel to the first process.
+#[derive(Debug)]
+pub struct Teller(pub OwnedFd);
+
+impl Teller {
+    /// Tells the outcome. If nobody is there any more to hear it that is no harm.
+    pub fn tell(self, outcome: &Result<Launched, Failure>) {
+        let (code, text) = match outcome {
+            Ok(launched) => (0, json(launched)),
+            Err(failure) => (failure.code, failure.message.clone()),
+        };
+        let mut bytes = text.into_bytes();
+        bytes.truncate(MAX_TEXT);
+        let length = u32::try_from(bytes.len()).unwrap_or(0).to_ne_bytes();
+        let message = [&[code][..], &length, &bytes].concat();
+        let _ = File::from(self.0).write_all(&message);
+    }
+}
+
+/// Waits for the shim's word and passes it on; the exit code.
+pub fn answer_for(ear: OwnedFd, id: &ContainerId) -> u8 {
+    match hear(File::from(ear)) {
+        Some((0, line)) => {
+            // The container is there, whoever reads or does not read this.
+            let _ = print(&format!("{line}\n"));
+            0
+        }
+        Some((code, message)) => failed(&Failure { code, message }),
+        None => failed(&Failure::ours(format!(
+            "the shim was killed while creating {id}: `sexton rm -f {id}` removes what is left of it"
+        ))),
+    }
+}
+
+fn hear(channel: File) -> Option<(u8, String)> {
+    let mut bytes = Vec::new();
+    channel.take(MAX_TEXT as u64 + 5).read_to_end(&mut bytes).ok()?;
+    let (&[code, a, b, c, d], text) = bytes.split_first_chunk::<5>()?;
+    let whole = u32::from_ne_bytes([a, b, c, d]) as usize == text.len();
+    whole.then(|| (code, String::from_utf8_lossy(text).into_owned()))
+}
+
+fn json(launched: &Launched) -> String {
+    let Launched { id, generation, pid, shim_pid, exit_fifo, exit_file } = launched;
+    let path = |path: &std::path::Path| quoted(&path.to_string_lossy());
+    format!(
+        "{{\"id\":{},\"generation\":{generation},\"pid\":{pid},\"shim_pid\":{shim_pid},\"exit_fifo\":{},\"exit_file\":{}}}",
+        quoted(id.as_str()),
+        path(exit_fifo),
+        path(exit_file)
+    )
+}
+
+/// A JSON string (RFC 8259, 7).
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            c if c < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_escaped() {
+        let launched = Launched {
+            id: "a".parse().unwrap(),
+            generation: 7,
+            pid: 1,
+            shim_pid: 2,
+            exit_fifo: "/a\"b\\c\n\u{1}ü".into(),
+            exit_file: "/x".into(),
+        };
+        let expected =
+            r#"{"id":"a","generation":7,"pid":1,"shim_pid":2,"exit_fifo":"/a\"b\\c\n\u0001ü","exit_file":"/x"}"#;
+        assert_eq!(json(&launched), expected);
+    }
+
+    #[test]
+    fn an_outcome_is_heard_whole_or_not_at_all() {
+        let (ear, mouth) = rustix::pipe::pipe().unwrap();
+        Teller(mouth).tell(&Err(Failure { code: 126, message: "no".into() }));
+        assert_eq!(hear(ear.into()), Some((126, "no".to_owned())));
+        let (ear, mouth) = rustix::pipe::pipe().unwrap();
+        File::from(mouth).write_all(&[0, 9, 0, 0, 0, b'x']).unwrap();
+        assert_eq!(hear(ear.into()), None);
+    }
+}

@@ -1,0 +1,70 @@
+//! When a launch has failed: nothing may be left of it.
+
+use crate::{
+    args::Plan,
+    child::{Call, End},
+    leftovers,
+    place::Place,
+    shim::Home,
+    stdio::Streams,
+};
+use rustix::process::geteuid;
+use sexton_common::{ContainerId, ExitStatus, cgroup::CgroupDir, runtime::Runtime};
+use std::time::{Duration, Instant};
+
+const DELETE_TIME: Duration = Duration::from_secs(10);
+const KILL_TIME: Duration = Duration::from_secs(5);
+
+/// Whether the runtime knows a container of this name.
+pub fn is_known(runtime: &Runtime, id: &ContainerId, home: &Home) -> bool {
+    // A root among the other arguments, or a runtime without root: then only the runtime itself can tell.
+    let usual = geteuid().is_root() || runtime.root.is_some();
+    let usual = usual && !runtime.args.iter().any(|arg| arg.trim_start_matches('-').starts_with("root"));
+    match runtime.state_dir(id).filter(|_| usual) {
+        Some(dir) => dir.symlink_metadata().is_ok(),
+        None => call(runtime, "state", &[], id, home),
+    }
+}
+
+/// Makes the runtime forget the container, whatever state it is in.
+pub fn delete(runtime: &Runtime, id: &ContainerId, home: &Home) {
+    call(runtime, "delete", &["--force".into()], id, home);
+}
+
+fn call(runtime: &Runtime, verb: &str, options: &[std::ffi::OsString], id: &ContainerId, home: &Home) -> bool {
+    let args = runtime.arguments(&[], verb, options, id);
+    let call = Call { program: &runtime.program, args, streams: &Streams::Null, hear: false, timeout: DELETE_TIME };
+    matches!(call.run(home).end, End::Exited(ExitStatus::Code(0)))
+}
+
+/// Removes everything that the launch made; with `ours` the runtime's container too. What could not be removed
+/// is named, and then our own files stay: the collector finds them and is the undertaker (I4).
+pub fn undo(
+    plan: &Plan,
+    home: &Home,
+    place: &Place,
+    generation: u64,
+    mut cgroups: Vec<CgroupDir>,
+    ours: bool,
+) -> Option<String> {
+    if ours {
+        cgroups.extend(leftovers::cgroups_below(home.pid));
+        delete(&plan.runtime, &plan.id, home);
+    }
+    let deadline = Instant::now() + KILL_TIME;
+    let mut left = Vec::new();
+    for process in leftovers::kill_all(home.pid, deadline) {
+        left.push(format!("process {process}"));
+    }
+    for dir in leftovers::remove_cgroups(&cgroups, deadline) {
+        left.push(format!("cgroup {}", dir.display()));
+    }
+    if ours && is_known(&plan.runtime, &plan.id, home) {
+        left.push(format!("{}'s state of {}", plan.runtime.program.display(), plan.id));
+    }
+    if left.is_empty() {
+        let removed = place.remove(&plan.layout, &plan.id, generation);
+        left.extend(removed.err().map(|e| format!("its state directory: {e}")));
+    }
+    if left.is_empty() { None } else { Some(left.join(", ")) }
+}

@@ -1,0 +1,154 @@
+//! Asleep until something dies. When it is init: its exit record, then the end.
+
+use crate::{
+    place::Place,
+    sys::{self, Dead, Which},
+};
+use nix::sys::signalfd::SignalFd;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    time::Timespec,
+};
+use sexton_common::{ExitRecord, Init, Source, Stamp, cgroup, durable, launch::Started};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+/// The first pause before the record is written again; it doubles up to [`MAX_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// A container that runs, or will.
+#[derive(Debug)]
+pub struct Watch {
+    /// What to wait for.
+    pub init: Init,
+    /// When we started it; `None` if others do.
+    pub started: Option<Stamp>,
+    /// Where the record goes.
+    pub place: Place,
+    /// SIGCHLD.
+    pub signals: SignalFd,
+}
+
+impl Watch {
+    /// Lives as long as the container, and until its exit record is on disk.
+    pub fn until_the_end(self) -> ! {
+        sys::shed_pages();
+        let dead = loop {
+            // First of all, whatever else has died.
+            match sys::look(Which::Pid(self.init.process.pid)) {
+                Ok(Some(dead)) => break dead,
+                Ok(None) => {}
+                // It is nobody's child any more: its status is lost to us, but not to the collector's pidfd.
+                // Inventing one is worse than leaving, which it sees as a hang-up without a record.
+                Err(_) => sys::leave(1),
+            }
+            if !self.reap_another() {
+                self.sleep(None);
+            }
+        };
+        let record = self.record(dead);
+        self.deliver(&record);
+        while self.reap_another() {}
+        sys::leave(0)
+    }
+
+    /// Reaps one dead child that is not init; whether there was one.
+    fn reap_another(&self) -> bool {
+        match sys::look(Which::Any) {
+            Ok(Some(dead)) if dead.pid != self.init.process.pid => sys::reap(Which::Pid(dead.pid)).is_ok(),
+            Ok(Some(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// Until SIGCHLD or the timeout.
+    fn sleep(&self, timeout: Option<Duration>) {
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        let slept = poll(&mut [PollFd::new(&self.signals, PollFlags::IN)], timeout.as_ref());
+        // Taken before the next look, so that a death after it rings again.
+        let taken = self.signals.read_signal();
+        if timeout.is_none() && (slept.is_err() || taken.is_err()) {
+            // Never in a circle, whatever the reason.
+            let _ = sys::sleep_until_any_is_dead();
+        }
+    }
+
+    /// The whole pause, however many die meanwhile.
+    fn rest(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        loop {
+            while self.reap_another() {}
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            self.sleep(Some(left));
+        }
+    }
+
+    fn record(&self, dead: Dead) -> ExitRecord {
+        let exited = Stamp::now();
+        let figures = cgroup::figures(&self.init.cgroups);
+        let by_others = || {
+            let started = durable::read::<Started>(&self.place.files.start()).ok().flatten();
+            let ours = started.filter(|started| started.generation == self.init.generation);
+            ours.map_or(self.init.ready, |started| started.at)
+        };
+        ExitRecord {
+            id: self.init.id.clone(),
+            generation: self.init.generation,
+            process: Some(self.init.process),
+            status: dead.status,
+            source: Source::Waited,
+            oom_killed: figures.oom_killed,
+            started: Some(self.started.unwrap_or_else(by_others)),
+            exited: Some(exited),
+            usage: Some(dead.usage),
+            memory_peak: figures.memory_peak,
+            cpu_ns: figures.cpu_ns,
+        }
+    }
+
+    /// The file first, since it is the truth (I2); then the zombie, whose going is a doorbell too; then the FIFO.
+    fn deliver(&self, record: &ExitRecord) {
+        let mut written = self.write(record);
+        let _ = sys::reap(Which::Pid(self.init.process.pid));
+        let theirs = match written {
+            Written::Theirs => durable::read::<ExitRecord>(&self.place.files.exit()).ok().flatten(),
+            _ => None,
+        };
+        if let Ok(bytes) = durable::encode(theirs.as_ref().unwrap_or(record)) {
+            let _ = rustix::io::write(&self.place.fifo, &bytes);
+        }
+        let mut pause = FIRST_PAUSE;
+        while matches!(written, Written::Not) {
+            self.rest(pause);
+            pause = pause.saturating_mul(2).min(MAX_PAUSE);
+            written = self.write(record);
+        }
+    }
+
+    fn write(&self, record: &ExitRecord) -> Written {
+        match durable::write_new(&self.place.files.exit(), record) {
+            Ok(true) => Written::Ours,
+            Ok(false) => Written::Theirs,
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.place.is_gone() => Written::Nowhere,
+            Err(_) => Written::Not,
+        }
+    }
+}
+
+/// What became of the record's file.
+enum Written {
+    /// It is there.
+    Ours,
+    /// Somebody else wrote one, which stands (I1).
+    Theirs,
+    /// The collector has removed the container: nobody wants to know any more.
+    Nowhere,
+    /// It could not be written.
+    Not,
+}

@@ -1,0 +1,118 @@
+//! A `sextond` of one's own.
+
+use crate::{binaries, proc, wait::wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use sexton_common::{
+    Layout,
+    client::Client,
+    wire::{Reply, Request},
+};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+/// A running collector.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    /// Its descriptors by kind when it had just become ready.
+    pub descriptors: BTreeMap<String, usize>,
+}
+
+impl Daemon {
+    /// Starts it and waits until it answers; its words are appended to `log`.
+    ///
+    /// # Panics
+    /// If it does not get ready.
+    #[track_caller]
+    #[must_use]
+    pub fn start(layout: &Layout, config: &Path, marker: &str, log: &Path) -> Self {
+        let words = File::options().append(true).create(true).open(log).unwrap();
+        let mut command = Self::command(layout, config);
+        command.env("SEXTON_TEST_NODE", marker);
+        command.stdin(Stdio::null()).stdout(words.try_clone().unwrap()).stderr(words);
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let mut ended = None;
+        let ready = wait_until(Duration::from_secs(30), || {
+            ended = child.try_wait().unwrap();
+            ended.is_some() || answers(layout, child.id())
+        });
+        let said = || std::fs::read_to_string(log).unwrap_or_default();
+        assert!(ended.is_none(), "sextond ended at once with {ended:?}: {}", said());
+        assert!(ready, "sextond does not answer: {}", said());
+        // What answered the question must be closed again before the descriptors are counted.
+        let mut descriptors = BTreeMap::new();
+        let pid = child.id();
+        wait_until(Duration::from_secs(5), || {
+            let before = std::mem::replace(&mut descriptors, proc::descriptors(pid));
+            before == descriptors
+        });
+        Self { child, descriptors }
+    }
+
+    /// The command line, without a word about streams.
+    #[must_use]
+    pub fn command(layout: &Layout, config: &Path) -> Command {
+        let mut command = Command::new(binaries::sextond());
+        command.arg("--config").arg(config);
+        command.arg("--state-dir").arg(layout.state()).arg("--data-dir").arg(layout.data());
+        command.env_remove("SEXTON_STATE_DIR").env_remove("SEXTON_DATA_DIR").env_remove("NOTIFY_SOCKET");
+        command
+    }
+
+    /// Its pid.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Panics
+    /// If it cannot be waited for.
+    #[must_use]
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// If it is dead.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Sends a signal, waits for its end; its status and how long that took.
+    ///
+    /// # Panics
+    /// If it does not end.
+    #[track_caller]
+    pub fn stop(&mut self, signal: Signal) -> (ExitStatus, Duration) {
+        let begin = Instant::now();
+        self.signal(signal);
+        let mut status = None;
+        let ended = wait_until(Duration::from_secs(20), || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert!(ended, "sextond does not end by {signal:?}");
+        (status.unwrap(), begin.elapsed())
+    }
+
+    /// Makes an end of it, whatever state it is in.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn answers(layout: &Layout, daemon: u32) -> bool {
+    let Ok(mut client) = Client::connect(layout) else { return false };
+    let _ = client.set_timeout(Some(Duration::from_secs(5)));
+    matches!(client.call(&Request::Version {}), Ok(Reply::Version { pid, .. }) if pid == daemon)
+}

@@ -1,0 +1,33 @@
+//! Small static C programs that run inside the containers, compiled when first wanted.
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    fs,
+    hash::{Hash, Hasher},
+    path::PathBuf,
+    process::Command,
+};
+
+/// The program made of `helpers/NAME.c`, static, kept beside the test binaries.
+///
+/// # Panics
+/// If it cannot be compiled.
+#[must_use]
+pub fn helper(name: &str) -> PathBuf {
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("helpers").join(format!("{name}.c"));
+    let mut hasher = DefaultHasher::new();
+    fs::read(&source).unwrap().hash(&mut hasher);
+    let dir = std::env::current_exe().unwrap().parent().unwrap().join("helpers");
+    let program = dir.join(format!("{name}-{:016x}", hasher.finish()));
+    if program.exists() {
+        return program;
+    }
+    fs::create_dir_all(&dir).unwrap();
+    // Tests run in parallel: each compiles under a name of its own, and renaming is atomic.
+    let own = dir.join(format!("{name}.{:?}", std::thread::current().id()).replace(['(', ')'], "-"));
+    let compiled =
+        Command::new("cc").args(["-static", "-pthread", "-O1", "-Wall", "-o"]).arg(&own).arg(&source).output().unwrap();
+    assert!(compiled.status.success(), "cc {}: {}", source.display(), String::from_utf8_lossy(&compiled.stderr));
+    fs::rename(&own, &program).unwrap();
+    program
+}

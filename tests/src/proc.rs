@@ -1,0 +1,84 @@
+//! Looks into `/proc`.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+/// All pids.
+///
+/// # Panics
+/// If `/proc` cannot be read.
+#[must_use]
+pub fn pids() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").unwrap();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The command line, blanks between its words; empty for zombies and for what is gone.
+#[must_use]
+pub fn command_line(pid: u32) -> String {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).replace('\0', " ").trim_end().to_owned()
+}
+
+/// A field of `/proc/PID/status`.
+#[must_use]
+pub fn status(pid: u32, field: &str) -> Option<String> {
+    field_of(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, field)
+}
+
+/// A field of a text as `/proc/PID/status` is.
+#[must_use]
+pub fn field_of(text: &str, field: &str) -> Option<String> {
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    Some(line.trim().to_owned())
+}
+
+/// The direct children of `pid`, zombies too.
+///
+/// # Panics
+/// If `/proc` holds a stat that cannot be understood.
+#[must_use]
+pub fn children(pid: u32) -> Vec<u32> {
+    let parent = |child| sexton_common::identity::Stat::of(child).ok().flatten().map(|stat| stat.ppid);
+    pids().into_iter().filter(|&child| parent(child) == Some(pid)).collect()
+}
+
+/// Whether there is no such process, or only its zombie.
+#[must_use]
+pub fn is_dead(pid: u32) -> bool {
+    sexton_common::identity::Stat::of(pid).unwrap().is_none_or(|stat| stat.is_dead())
+}
+
+/// Whether the pid is free.
+#[must_use]
+pub fn is_gone(pid: u32) -> bool {
+    sexton_common::identity::Stat::of(pid).unwrap().is_none()
+}
+
+/// How many descriptors of each kind `pid` has open: `socket`, `pipe`, `pidfd`, or a file's path.
+#[must_use]
+pub fn descriptors(pid: u32) -> BTreeMap<String, usize> {
+    let mut kinds = BTreeMap::new();
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return kinds };
+    for entry in entries.flatten() {
+        let Ok(target) = fs::read_link(entry.path()) else { continue };
+        *kinds.entry(kind(&target)).or_insert(0) += 1;
+    }
+    kinds
+}
+
+/// `socket:[7]`, `pipe:[7]` and `anon_inode:[eventfd]` without their numbers; a path as it is.
+fn kind(target: &Path) -> String {
+    let target = target.to_string_lossy();
+    match target.split_once(":[") {
+        Some(("anon_inode", kind)) => kind.trim_end_matches(']').to_owned(),
+        Some((kind, _)) if !kind.starts_with('/') => kind.to_owned(),
+        _ => target.into_owned(),
+    }
+}
+
+/// Resident memory, in KiB.
+#[must_use]
+pub fn resident_kib(pid: u32) -> u64 {
+    let text = status(pid, "VmRSS").unwrap_or_default();
+    text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}

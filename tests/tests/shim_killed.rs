@@ -1,0 +1,231 @@
+//! The shim is killed; the container lives on, and its exit is exact all the same (kernels with `PIDFD_INFO_EXIT`).
+#![allow(clippy::unwrap_used, reason = "a test that cannot unwrap fails")]
+
+use rustix::process::{Signal, pidfd_send_signal};
+use sexton_common::{
+    ExitStatus, ProcessIdentity, Source, UnknownReason,
+    wire::{EventKind, Launched, Reply, Request, State},
+};
+use sexton_tests::{Bundle, LONG, Node, binaries, node_api::killed_by, proc, run, skip, skipped, wait_for};
+use std::process::Command;
+
+/// Also says why not.
+fn cannot_run() -> bool {
+    if skipped() {
+        return true;
+    }
+    let features = run(Command::new(binaries::sextond()).arg("--probe")).ok().json();
+    if features["pidfd_info_exit"] == true {
+        return false;
+    }
+    skip("this kernel has no PIDFD_INFO_EXIT (Linux 6.15)");
+    true
+}
+
+fn kill(pid: u32) {
+    let (_, fd) = ProcessIdentity::open_pid(pid).unwrap();
+    pidfd_send_signal(fd, Signal::KILL).unwrap();
+}
+
+fn kill_shim(launched: &Launched) {
+    kill(launched.shim_pid);
+    wait_for("the shim's end", LONG, || proc::is_dead(launched.shim_pid));
+}
+
+#[test]
+fn codes() {
+    if cannot_run() {
+        return;
+    }
+    let node = Node::new();
+    let events = node.subscribe();
+    for code in [0, 1, 7, 127, 255] {
+        let id = node.id(&code.to_string());
+        let (bundle, gate) = Bundle::new(&node, &code.to_string()).gated();
+        let launched = node.run(&id, &bundle.write());
+        kill_shim(&launched);
+        let (_, orphaned) = events.wait(&id, EventKind::Orphaned);
+        assert_eq!((orphaned.container.state, orphaned.container.status), (State::Orphaned, None));
+        assert!(!proc::is_dead(launched.pid), "the container lives on");
+        gate.exit(code);
+        let info = node.wait(&id);
+        assert_eq!((info.status, info.source), (Some(ExitStatus::Code(code)), Some(Source::Pidfd)), "{}", node.words());
+        let record = node.record(&id).unwrap();
+        assert_eq!((record.status, record.source), (ExitStatus::Code(code), Source::Pidfd), "it is on disk too");
+        assert!(record.exited.is_some() && record.started.map(|stamp| stamp.wall) == info.started_at);
+        node.wait_state(&id, State::Stopped);
+        events.wait(&id, EventKind::Stopped);
+        use EventKind::{Created, Exited, Orphaned, Started, Stopped};
+        assert_eq!(events.kinds(&id), [Created, Started, Orphaned, Exited, Stopped]);
+    }
+    drop(events);
+    node.finish();
+}
+
+#[test]
+fn signals() {
+    if cannot_run() {
+        return;
+    }
+    let node = Node::new();
+    for signal in [9, 15, 11] {
+        let id = node.id(&signal.to_string());
+        let bundle = Bundle::new(&node, &signal.to_string()).host_pids().no_core_dumps().sleeping().write();
+        let launched = node.run(&id, &bundle);
+        kill_shim(&launched);
+        node.wait_state(&id, State::Orphaned);
+        node.kill(&id, i32::from(signal));
+        let info = node.wait(&id);
+        assert_eq!((info.status, info.source), (Some(killed_by(signal)), Some(Source::Pidfd)));
+    }
+    node.finish();
+}
+
+#[test]
+fn stop_and_remove_reach_an_orphan() {
+    if cannot_run() {
+        return;
+    }
+    let node = Node::new();
+    let id = node.id("stop");
+    // Its init has no handler for SIGTERM: it must be killed.
+    let launched = node.run(&id, &Bundle::new(&node, "stop").sleeping().write());
+    kill_shim(&launched);
+    node.wait_state(&id, State::Orphaned);
+    let stopped = node.ask(&Request::Stop { id: id.clone(), signal: 15, timeout_ms: 300 }).unwrap();
+    let Reply::Container(info) = stopped else { panic!("{stopped:?}") };
+    assert_eq!((info.status, info.source), (Some(killed_by(9)), Some(Source::Pidfd)));
+    let id = node.id("remove");
+    let launched = node.run(&id, &Bundle::new(&node, "remove").sleeping().write());
+    kill_shim(&launched);
+    node.wait_state(&id, State::Orphaned);
+    node.remove(&id, true).unwrap();
+    assert!(proc::is_dead(launched.pid));
+    node.finish();
+}
+
+/// Shim and init are killed in the same moment.
+#[test]
+fn both_at_once() {
+    if cannot_run() {
+        return;
+    }
+    let node = Node::new();
+    for round in 0..5 {
+        let id = node.id(&round.to_string());
+        let bundle = Bundle::new(&node, &round.to_string()).sleeping().write();
+        let launched = node.run(&id, &bundle);
+        if round % 2 == 0 {
+            kill(launched.shim_pid);
+            kill(launched.pid);
+        } else {
+            kill(launched.pid);
+            // The shim may have left by itself.
+            if let Ok((_, fd)) = ProcessIdentity::open_pid(launched.shim_pid) {
+                let _ = pidfd_send_signal(fd, Signal::KILL);
+            }
+        }
+        let info = node.wait(&id);
+        assert_eq!(info.status, Some(killed_by(9)), "{:?}: {}", info.source, node.words());
+        assert!(matches!(info.source, Some(Source::Pidfd | Source::Zombie | Source::Waited)), "{info:?}");
+        node.wait_state(&id, State::Stopped);
+    }
+    node.finish();
+}
+
+/// Both are killed; the collector comes back while the container still runs: exact.
+#[test]
+fn with_the_collector() {
+    if cannot_run() {
+        return;
+    }
+    let mut node = Node::new();
+    let id = node.id("a");
+    let (bundle, gate) = Bundle::new(&node, "a").gated();
+    let launched = node.run(&id, &bundle.write());
+    let started = node.inspect(&id).started_at;
+    node.kill_daemon();
+    kill_shim(&launched);
+    node.start_daemon();
+    let info = node.wait_state(&id, State::Orphaned);
+    assert_eq!((info.pid, info.generation, info.started_at), (Some(launched.pid), launched.generation, started));
+    gate.exit(7);
+    let info = node.wait(&id);
+    assert_eq!((info.status, info.source), (Some(ExitStatus::Code(7)), Some(Source::Pidfd)));
+    assert_eq!(info.started_at, started);
+    node.finish();
+}
+
+/// Both are dead when it ends, and it is reaped by a stranger: honestly unknown, never 0 or 137 (I3).
+#[test]
+fn nobody_was_there() {
+    if cannot_run() {
+        return;
+    }
+    let mut node = Node::new();
+    let id = node.id("a");
+    let (bundle, gate) = Bundle::new(&node, "a").gated();
+    let launched = node.run(&id, &bundle.write());
+    node.kill_daemon();
+    kill_shim(&launched);
+    gate.exit(7);
+    wait_for("a stranger to reap it", LONG, || proc::is_gone(launched.pid));
+    node.start_daemon();
+    let info = node.wait(&id);
+    let reason = UnknownReason::ShimAndCollectorKilled;
+    assert_eq!((info.status, info.source), (Some(ExitStatus::Unknown { reason }), Some(Source::None)));
+    assert_eq!(info.exited_at, None, "nobody knows when");
+    node.wait_state(&id, State::Stopped);
+    node.finish();
+}
+
+/// The shim dies between create and start.
+#[test]
+fn before_it_was_started() {
+    if cannot_run() {
+        return;
+    }
+    let node = Node::new();
+    let id = node.id("a");
+    let launched = node.create(&id, &Bundle::new(&node, "a").sleeping().write());
+    kill_shim(&launched);
+    node.wait_state(&id, State::Orphaned);
+    node.kill(&id, 9);
+    let info = node.wait(&id);
+    assert_eq!((info.status, info.source), (Some(killed_by(9)), Some(Source::Pidfd)));
+    node.wait_state(&id, State::Stopped);
+    node.finish();
+}
+
+/// The shim is killed while the runtime creates: nothing was ever started.
+#[test]
+fn while_it_is_being_created() {
+    if cannot_run() {
+        return;
+    }
+    let node = Node::new();
+    let id = node.id("a");
+    let hang = node.dir().join("hang");
+    std::fs::write(&hang, "").unwrap();
+    let wait = format!("while [ -e {} ]; do sleep 0.1; done; exit 1", hang.display());
+    let mut request =
+        node.launch_request(&id, &Bundle::new(&node, "a").sleeping().write(), sexton_common::launch::Mode::Run);
+    request.runtime = node.runtime_but("hangs", "create", &wait);
+    let mut client = node.client();
+    client.send(&Request::Launch(request), &[]).unwrap();
+    let shim = || {
+        let launch = sexton_common::durable::read::<sexton_common::Launch>(&node.layout().container(&id).launch());
+        launch.unwrap().map(|launch| launch.shim.pid)
+    };
+    wait_for("the shim", LONG, || shim().is_some());
+    kill(shim().unwrap());
+    let reply = client.receive().unwrap();
+    assert!(matches!(reply, Reply::Error(_)), "{reply:?}");
+    std::fs::remove_file(&hang).unwrap();
+    node.assert_clean_but_records();
+    if node.list(true).iter().any(|info| info.id == id) {
+        let reason = UnknownReason::NeverStarted;
+        assert_eq!(node.wait(&id).status, Some(ExitStatus::Unknown { reason }));
+    }
+    node.finish();
+}

@@ -90,6 +90,14 @@ impl Board {
         self.lock().show(&container, false);
     }
 
+    /// A run of which nobody was told.
+    pub fn forget(&self, id: &ContainerId, generation: u64) {
+        let mut inner = self.lock();
+        if inner.containers.get(id).is_some_and(|shown| shown.generation == generation) {
+            inner.containers.remove(id);
+        }
+    }
+
     /// One container.
     pub fn get(&self, id: &ContainerId) -> Option<Arc<ContainerInfo>> {
         self.lock().containers.get(id).cloned()

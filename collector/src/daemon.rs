@@ -11,6 +11,7 @@ use crate::{
     logging::Levels,
     overseer::Overseer,
     probe::Probe,
+    recover::Births,
 };
 use rustix::{
     fs::{FlockOperation, flock},
@@ -99,8 +100,11 @@ pub async fn run(args: &Args, config: Config, levels: &Levels) -> Result<(), Fat
     let overseer = Overseer::new(Context::new(&config, retries, cleaner, cancel.clone(), info_exit));
     overseer.tasks.spawn(serve_retries);
     overseer.tasks.spawn(api::serve(overseer.clone(), listener, children_nofile));
+    let births =
+        Births::watch(&layout.containers()).map_err(failed(format!("watch {}", layout.containers().display())))?;
     let found = overseer.rediscover().await.map_err(failed(format!("scan {}", layout.containers().display())))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), state = %layout.state().display(), containers = found, pidfd_info_exit = info_exit, "ready");
+    overseer.tasks.spawn(births.serve(overseer.clone()));
     notify(&[NotifyState::Ready]);
 
     loop {

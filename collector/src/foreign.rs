@@ -40,6 +40,11 @@ fn register(layout: &Layout, request: WatchRequest) -> Result<(), ApiError> {
     if !request.fifo.is_absolute() {
         return invalid(format!("the FIFO {} must be an absolute path", request.fifo.display()));
     }
+    for (what, pid) in [("pid", request.pid), ("shim's pid", request.shim_pid)] {
+        if pid == 0 || i32::try_from(pid).is_err() {
+            return invalid(format!("{pid} cannot be a {what}"));
+        }
+    }
     match fs::symlink_metadata(&request.fifo) {
         Ok(meta) if meta.file_type().is_fifo() => {}
         Ok(_) => return invalid(format!("{} is not a FIFO", request.fifo.display())),

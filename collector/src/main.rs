@@ -15,10 +15,12 @@ mod launch;
 mod logging;
 mod overseer;
 mod probe;
+mod recover;
 mod sys;
 mod watch;
 
 use clap::Parser;
+use nix::sys::signal::SigSet;
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -47,6 +49,10 @@ fn main() -> ExitCode {
 fn start(args: &config::Args) -> Result<(), String> {
     let config = config::Config::load(args).map_err(|e| e.to_string())?;
     let levels = logging::init(&config.log)?;
+    // Whoever started us may have blocked the very signals that stop us.
+    if let Err(e) = SigSet::empty().thread_set_mask() {
+        tracing::warn!(error = %e, "the signal mask stays as it was inherited");
+    }
     // One thread does everything that does not block: containers are many, cores are the containers'.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -3,15 +3,15 @@
 use crate::{
     container::{Answer, Facts, Mailbox, Message, Phase, Task, Wish, WishKind, no_such},
     context::Context,
+    recover,
 };
 use sexton_common::{
     ContainerId, durable,
-    layout::{ContainerDir, Layout},
     wire::{ApiError, ErrorCode, EventKind, State},
 };
 use std::{
     collections::HashMap,
-    fs, io,
+    io,
     os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -59,7 +59,7 @@ impl Overseer {
     /// If the containers' directory cannot be listed; a container that cannot be read only costs itself.
     pub async fn rediscover(self: &Arc<Self>) -> io::Result<usize> {
         let layout = self.cx.layout.clone();
-        let found = self.cx.cleaner.blocking.run("scan the state directory", move || scan(&layout)).await?;
+        let found = self.cx.cleaner.blocking.run("scan the state directory", move || recover::scan(&layout)).await?;
         let count = found.len();
         for facts in found {
             self.take(facts, None);
@@ -172,24 +172,42 @@ impl Overseer {
         }
     }
 
-    /// Looks whether created containers have been started by somebody else meanwhile: the runtime rings no
-    /// bell for that, so we look when somebody asks.
-    pub async fn look_for_starts(&self) {
+    /// Finds what is on disk of one container, if no task has it: its shim may never come to announce it.
+    pub async fn discover(self: &Arc<Self>, id: &ContainerId) {
+        match self.read(id).await {
+            Ok(Some(facts)) => {
+                self.take(facts, None);
+            }
+            Ok(None) => {}
+            Err(e) => tracing::error!(%id, error = %e, "a container cannot be taken over now"),
+        }
+    }
+
+    /// Looks at what no bell rings for, when somebody asks: created containers that somebody else has
+    /// started, and those whose shim could not announce them.
+    pub async fn look_around(&self) {
         let (_, all) = self.cx.board.snapshot();
-        for info in all.into_iter().filter(|info| info.state == State::Created) {
-            let dir = self.cx.layout.container(&info.id);
-            let waits = move || {
-                let launch = durable::read(&dir.launch()).ok().flatten()?;
-                crate::container::waits_for_start(&launch)
+        for info in all.into_iter().filter(|info| matches!(info.state, State::Created | State::Creating)) {
+            let message = match info.state {
+                State::Creating => Some(Message::LookForInit),
+                _ => (self.waits_for_start(&info.id).await == Some(false)).then_some(Message::SeenStarted),
             };
-            let waits = self.cx.cleaner.blocking.run(format!("look at {}", info.id), waits).await;
-            if waits == Some(false)
-                && let Some(mailbox) = self.mailbox(&info.id)
-                && mailbox.send(Message::SeenStarted).await.is_ok()
-            {
-                tokio::task::yield_now().await;
+            // A full mailbox has it looked at soon enough.
+            if let (Some(message), Some(mailbox)) = (message, self.mailbox(&info.id)) {
+                let _ = mailbox.try_send(message);
             }
         }
+        // The tasks come first; what they find is on the board then.
+        tokio::task::yield_now().await;
+    }
+
+    async fn waits_for_start(&self, id: &ContainerId) -> Option<bool> {
+        let dir = self.cx.layout.container(id);
+        let waits = move || {
+            let launch = durable::read(&dir.launch()).ok().flatten()?;
+            crate::container::waits_for_start(&launch)
+        };
+        self.cx.cleaner.blocking.run(format!("look at {id}"), waits).await
     }
 }
 
@@ -200,39 +218,4 @@ pub enum Taken {
     New,
     /// It had one; here is the pidfd back.
     Known(Option<OwnedFd>),
-}
-
-/// Reads all facts, and finishes what was being removed or created by somebody who is dead. Blocks.
-fn scan(layout: &Layout) -> io::Result<Vec<Facts>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(layout.containers())? {
-        let entry = entry?;
-        let (path, name) = (entry.path(), entry.file_name());
-        let name = name.to_string_lossy();
-        if name.starts_with(Layout::BURIED) || name.strip_prefix(Layout::UNBORN).is_some_and(is_dead) {
-            let dir = ContainerDir::at(path);
-            if let Err(e) = crate::gc::bury(&dir, &dir) {
-                tracing::error!(directory = %dir.path().display(), error = %e, "a dead container's files cannot be removed");
-            }
-            continue;
-        }
-        if name.parse::<ContainerId>().is_err() {
-            continue;
-        }
-        match Facts::read(layout, ContainerDir::at(path)) {
-            Ok(Some(facts)) => found.push(facts),
-            Ok(None) => {}
-            Err(e) => {
-                tracing::error!(id = %name, error = %e, "a container cannot be recovered now: restart sextond when this is mended")
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// A container's directory that was never finished belongs to the shim whose pid is in its name.
-fn is_dead(pid: &str) -> bool {
-    let Ok(pid) = pid.parse::<u32>() else { return false };
-    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    comm.trim() != "sexton-shim"
 }

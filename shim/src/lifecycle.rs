@@ -50,9 +50,12 @@ pub fn launch(plan: Plan, home: Home) -> Result<(Launched, Watch), Failure> {
         origin: Origin::Sexton,
         created,
     };
+    let state = plan.layout.state();
     let place = Place::prepare(&plan, &launch).map_err(|e| match e {
         NoPlace::Taken(_) => Failure::ours(e.to_string()),
-        NoPlace::Failed(..) => Failure::ours(format!("{doing}: {e}")),
+        NoPlace::Failed(..) => {
+            Failure::ours(format!("{doing}: {e}: is {} writable, with space left?", state.display()))
+        }
     })?;
     let mut birth = Birth { plan, home, place, generation: launch.generation, cgroups: Vec::new() };
     match birth.give() {
@@ -87,7 +90,8 @@ impl Birth {
         if self.plan.mode == Mode::Create {
             return Ok((init, None));
         }
-        let started = Stamp::now();
+        // The moment that is on disk: whoever makes the record, it says the same.
+        let started = init.ready;
         // Its stderr is not the container's, so it can be heard at once.
         let hear = !matches!(self.plan.streams, Streams::Given(_));
         let answer = self.call("start", &[], hear);

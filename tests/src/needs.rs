@@ -34,14 +34,9 @@ fn missing() -> Option<String> {
     }
     for name in ["sexton-shim", "sextond", "sexton"] {
         let path = binaries::directory().join(name);
-        if !path.exists() && !partial(name) {
+        if !path.exists() {
             return Some(format!("{} does not exist: `make build` makes it", path.display()));
         }
     }
     (!Path::new("/sys/fs/cgroup").is_dir()).then(|| "no cgroups are mounted at /sys/fs/cgroup".into())
-}
-
-/// `SEXTON_TEST_ONLY=sexton-shim` lets the shim be tested before there is anything else.
-fn partial(name: &str) -> bool {
-    std::env::var("SEXTON_TEST_ONLY").is_ok_and(|only| only != name)
 }

@@ -75,6 +75,32 @@ fn frames() {
     node.finish();
 }
 
+/// Ids that are none, in frames that are well-formed otherwise.
+#[test]
+fn ids_that_are_none() {
+    if skipped() {
+        return;
+    }
+    let node = Node::new();
+    let long = "x".repeat(129);
+    let sample = wire::encode(&Request::Inspect { id: "q".parse().unwrap() }).unwrap();
+    for bad in ["", ".", "..", "a/b", "../a", "/", "a\0b", "a b", "a\n", "~new-1", "\u{fc}", long.as_str()] {
+        // The variant's number as it is, then the string.
+        let mut body = vec![sample[4]];
+        body.extend(wire::encode(&bad).unwrap().split_off(4));
+        let mut stream = raw(&node);
+        stream.write_all(&u32::try_from(body.len()).unwrap().to_be_bytes()).unwrap();
+        stream.write_all(&body).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let answer = rest(stream);
+        let reply = wire::decode::<Reply>(&answer[4..]).unwrap();
+        let Reply::Error(error) = reply else { panic!("{bad:?}: {reply:?}") };
+        assert_eq!(error.code, ErrorCode::Invalid, "{bad:?}: {error:?}");
+    }
+    alive(&node);
+    node.finish();
+}
+
 #[test]
 fn json() {
     if skipped() {

@@ -2,9 +2,11 @@
 
 use super::{
     Answer, Wish, WishKind,
-    machine::{Action, Event, Phase},
-    task::{Task, WAITERS},
-    wish::{no_such, refuse},
+    answer::DIES_WITHIN,
+    event::{Action, Event},
+    machine::Phase,
+    task::Task,
+    wish::refuse,
 };
 use crate::{
     exit::{Backoff, of_death},
@@ -16,11 +18,7 @@ use sexton_common::{
     launch::Started,
     wire::{ApiError, ErrorCode, EventKind, Reply},
 };
-use std::{io, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
-
-/// How long a process may live on after SIGKILL before a client that waits hears of it.
-const DIES_WITHIN: Duration = Duration::from_secs(10);
 
 impl Task {
     /// Something happened.
@@ -91,6 +89,7 @@ impl Task {
             Action::AnswerExit => self.answer_exit(),
             Action::AnswerStart => self.answer_start(),
             Action::AnswerRemoval => self.answer_removal(),
+            Action::Forget => self.cx.board.forget(&self.launch.id, self.launch.generation),
             Action::End => {}
         }
         None
@@ -221,77 +220,9 @@ impl Task {
         let at = Instant::now() + timeout;
         self.kill_at = Some(self.kill_at.map_or(at, |earlier| earlier.min(at)));
     }
-
-    pub(super) fn give_up_stopping(&mut self) {
-        let letter = self.watch.as_ref().and_then(watch::InitWatch::state_letter).unwrap_or('?');
-        let pid = self.init.as_ref().map_or(0, |init| init.process.pid);
-        let text = format!(
-            "container {} is still there {DIES_WITHIN:?} after SIGKILL: process {pid} is in state {letter} \
-             (D: it waits in the kernel, see /proc/{pid}/stack; it is delivered and cleaned when it dies)",
-            self.launch.id
-        );
-        for reply in self.on_stop.drain(..).chain(self.on_removal.drain(..)) {
-            let _ = reply.send(Err(ApiError::new(ErrorCode::TimedOut, text.clone())));
-        }
-    }
-
-    pub(super) fn wait_for_exit(&mut self, reply: oneshot::Sender<Answer>) {
-        if self.verdict.is_some() {
-            let _ = reply.send(Ok(Reply::Container(Box::new(self.info()))));
-            return;
-        }
-        self.on_exit.retain(|waiting| !waiting.is_closed());
-        if self.on_exit.len() < WAITERS {
-            self.on_exit.push(reply);
-        } else {
-            let text = format!("{WAITERS} clients wait for container {} already", self.launch.id);
-            let _ = reply.send(Err(ApiError::new(ErrorCode::Busy, text)));
-        }
-    }
-
-    fn answer_exit(&mut self) {
-        let answer = match &self.verdict {
-            Some(_) => Ok(Reply::Container(Box::new(self.info()))),
-            None => Err(no_such(self.launch.id.as_str())),
-        };
-        for reply in self.on_exit.drain(..).chain(self.on_stop.drain(..)) {
-            let _ = reply.send(answer.clone());
-        }
-    }
-
-    fn answer_start(&mut self) {
-        let failed = self.in_the_way.take();
-        for reply in self.on_start.drain(..) {
-            let _ = reply.send(match &failed {
-                None => Ok(Reply::Done {}),
-                Some(words) => Err(ApiError::new(ErrorCode::RuntimeFailed, words.clone())),
-            });
-        }
-        if failed.is_some() {
-            self.started = None;
-        }
-    }
-
-    fn answer_removal(&mut self) {
-        let id = self.launch.id.clone();
-        let answer = match (self.machine.phase, &self.in_the_way) {
-            (Phase::Gone, _) => Ok(Reply::Done {}),
-            (Phase::Gc, Some(why)) => Err(ApiError::new(
-                ErrorCode::InGc,
-                format!("container {id} is in GC and will be removed once it is clean: {why}"),
-            )),
-            (_, why) => {
-                let why = why.clone().unwrap_or_else(|| io::Error::other("unknown").to_string());
-                Err(ApiError::new(ErrorCode::Internal, format!("remove container {id}: {why}")))
-            }
-        };
-        for reply in self.on_removal.drain(..) {
-            let _ = reply.send(answer.clone());
-        }
-    }
 }
 
-fn take_reply(wish: &mut Option<Wish>) -> Option<oneshot::Sender<Answer>> {
+pub(super) fn take_reply(wish: &mut Option<Wish>) -> Option<oneshot::Sender<Answer>> {
     wish.take().map(|wish| wish.reply)
 }
 

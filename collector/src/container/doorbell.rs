@@ -1,7 +1,8 @@
 //! What follows from a ring at the door.
 
 use super::{
-    machine::{Event, Phase},
+    event::Event,
+    machine::Phase,
     task::{LOOK_AGAIN, REAPED_WITHIN, Task},
 };
 use crate::{
@@ -9,7 +10,10 @@ use crate::{
     watch::{self, InitWatch, Ring},
 };
 use sexton_common::{
-    ExitRecord, ExitStatus, Source, UnknownReason, durable::ReadError, identity::Presence, launch::Origin,
+    ExitRecord, ExitStatus, Init, Source, UnknownReason,
+    durable::{self, ReadError},
+    identity::Presence,
+    launch::Origin,
 };
 use std::io;
 use tokio::time::Instant;
@@ -23,6 +27,7 @@ impl Task {
         match ring {
             Ok(Ring::Bytes(bytes)) if self.is_foreign() => self.on_foreign_code(&bytes).await,
             Ok(Ring::Bytes(bytes)) => {
+                self.learn_init().await;
                 // The bytes only say "look" (I2). Only where the disk has no record yet, because it is full or
                 // broken, does what the shim said count.
                 let said = watch::own(&bytes)
@@ -60,8 +65,28 @@ impl Task {
         }
     }
 
+    /// The shim's announcement may have been lost, or may never have come: what it wrote counts.
+    pub(super) async fn learn_init(&mut self) {
+        if self.init.is_some() {
+            return;
+        }
+        let path = self.dir.init();
+        let name = format!("read what was created for {}", self.launch.id);
+        let read = self.cx.cleaner.blocking.run(name, move || durable::read::<Init>(&path)).await;
+        match read {
+            Ok(Some(init)) => self.on_announcement(init, None).await,
+            Ok(None) => {}
+            Err(ReadError::Damaged { path, damage }) => {
+                tracing::error!(id = %self.launch.id, file = %path.display(), %damage, "a state file does not decode");
+                super::quarantine(&self.cx.layout, &path, &format!("{}.init", self.launch.id));
+            }
+            Err(e) => tracing::error!(id = %self.launch.id, error = %e, "what was created cannot be read now"),
+        }
+    }
+
     /// The shim hung up, or died.
     pub(super) async fn on_shim_death(&mut self) {
+        self.learn_init().await;
         if self.look(None).await {
             return self.happen(Event::Exit).await;
         }
@@ -72,7 +97,8 @@ impl Task {
             }
             Ok(Presence::Alive(_)) => self.watch_shim_process(),
             Ok(Presence::Zombie(..) | Presence::Gone) => {
-                // Its last act may have been the record, between our look at the file and our look at it.
+                // Its last acts may have come between our look at the files and our look at it.
+                self.learn_init().await;
                 if self.look(None).await {
                     return self.happen(Event::Exit).await;
                 }

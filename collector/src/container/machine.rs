@@ -14,6 +14,7 @@
 //! often (I2); after it no event leads back to life. At most one job runs at a time: starting, cleaning and
 //! burying one container never overlap (I7).
 
+use super::event::{Action, Event, Refusal};
 use sexton_common::wire::{EventKind, State as Shown};
 
 /// Where a container is in its life.
@@ -59,113 +60,6 @@ pub struct Machine {
     pub remove: bool,
 }
 
-/// What happened, or was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Event {
-    /// The shim has announced its init.
-    InitKnown {
-        /// Whether the shim starts it at once.
-        run: bool,
-    },
-    /// Somebody else was seen to have started it.
-    SeenStarted,
-    /// Its exit record is at hand.
-    Exit,
-    /// The shim is dead and left no record.
-    ShimGone,
-    /// The kernel says that init is dead and reaped (or dead, where the kernel does not tell of reaping).
-    InitGone,
-    /// The shim is gone and so is the container's directory.
-    Vanished,
-    /// The runtime has started it, or not.
-    StartDone {
-        /// Whether it has.
-        ok: bool,
-    },
-    /// Everything it owned was observed gone.
-    Cleaned,
-    /// Something was in the way.
-    InTheWay,
-    /// The back-off is over.
-    RetryDue,
-    /// Its files are removed, or not.
-    Buried {
-        /// Whether they are.
-        ok: bool,
-    },
-    /// A client wants it started.
-    Start,
-    /// A client wants it signalled.
-    Signal,
-    /// A client wants it stopped.
-    Stop,
-    /// A client wants it removed.
-    Remove {
-        /// Whatever its state.
-        force: bool,
-    },
-}
-
-/// What is to be done about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// Tell the subscribers.
-    Publish(EventKind),
-    /// See whether an exit record is there.
-    Look,
-    /// Ask the kernel how init ended and write the record.
-    RecordFromKernel,
-    /// Write a record that says that it was never started.
-    RecordNeverStarted,
-    /// Have the runtime start it; ends in [`Event::StartDone`].
-    RuntimeStart,
-    /// Clean up; ends in [`Event::Cleaned`] or [`Event::InTheWay`].
-    Clean,
-    /// Come back with [`Event::RetryDue`] after the back-off.
-    Retry,
-    /// Remove its files; ends in [`Event::Buried`].
-    Bury,
-    /// Send the client's signal.
-    Signal,
-    /// Send SIGKILL.
-    SignalKill,
-    /// Send the client's signal, and SIGKILL when the client's time-out is over.
-    SignalThenKill,
-    /// The client waits for the exit.
-    AwaitExit,
-    /// The client waits for the removal.
-    AwaitRemoval,
-    /// The client's wish is fulfilled.
-    Accept,
-    /// The client's wish is refused.
-    Refuse(Refusal),
-    /// Those who wait for the exit get it.
-    AnswerExit,
-    /// Those who wait for the start hear how it went.
-    AnswerStart,
-    /// Those who wait for the removal hear how it went.
-    AnswerRemoval,
-    /// The task ends.
-    End,
-}
-
-/// Why a wish is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refusal {
-    /// The runtime is at it.
-    Busy,
-    /// It runs already, or has run.
-    AlreadyStarted,
-    /// It has exited.
-    NotRunning,
-    /// It runs; stop it first.
-    Running,
-    /// It is in GC.
-    InGc,
-    /// It is gone.
-    NoSuchContainer,
-}
-
 impl Machine {
     /// At the beginning of a phase.
     #[must_use]
@@ -201,7 +95,9 @@ impl Machine {
             (Event::ShimGone, P::Created | P::Running) => self.to(P::Orphaned, [A::Publish(EventKind::Orphaned)]),
             (Event::InitGone, P::Creating | P::Created | P::Running) => vec![A::Look],
             (Event::InitGone, P::Orphaned) => vec![A::RecordFromKernel],
-            (Event::Vanished, P::Creating | P::Created | P::Running) => self.end(),
+            // The shim has undone a launch that failed; nobody was told of it.
+            (Event::Vanished, P::Creating) => self.to(P::Gone, [A::Forget, A::AnswerExit, A::End]),
+            (Event::Vanished, P::Created | P::Running) => self.end(),
             (Event::StartDone { ok }, phase) if self.job == Some(Job::Start) => {
                 self.job = None;
                 match phase {

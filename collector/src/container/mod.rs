@@ -1,7 +1,9 @@
 //! One container: its facts, its rules, its task.
 
 mod act;
+mod answer;
 mod doorbell;
+mod event;
 mod facts;
 mod info;
 mod machine;
@@ -30,6 +32,8 @@ pub enum Message {
     RetryDue,
     /// Somebody saw that it has been started.
     SeenStarted,
+    /// Somebody asks for it while it is being created: is its init there, unannounced?
+    LookForInit,
     /// Its shim announces its init; the answer is sent once it is watched.
     Announced {
         /// What the shim wrote down.

@@ -5,7 +5,8 @@
 
 use super::{
     Facts, Message, Wish, WishKind,
-    machine::{Event, Machine, Phase},
+    event::Event,
+    machine::{Machine, Phase},
     wish::Answer,
 };
 use crate::{
@@ -171,6 +172,7 @@ impl Task {
             Happened::Timer => self.on_timer().await,
             Happened::Message(Message::RetryDue) => self.happen(Event::RetryDue).await,
             Happened::Message(Message::SeenStarted) => self.happen(Event::SeenStarted).await,
+            Happened::Message(Message::LookForInit) => self.learn_init().await,
             Happened::Message(Message::Announced { init, pidfd, watched }) => {
                 self.on_announcement(*init, pidfd).await;
                 let _ = watched.send(());
@@ -193,7 +195,7 @@ impl Task {
         }
     }
 
-    async fn on_announcement(&mut self, init: Init, pidfd: Option<OwnedFd>) {
+    pub(super) async fn on_announcement(&mut self, init: Init, pidfd: Option<OwnedFd>) {
         if self.init.is_none() && init.generation == self.launch.generation && self.verdict.is_none() {
             let run = self.launch.mode == Mode::Run;
             self.started = run.then_some(init.ready);

@@ -1,6 +1,6 @@
 //! What a client wants of a container, and what it hears.
 
-use super::machine::Refusal;
+use super::event::Refusal;
 use sexton_common::wire::{ApiError, ContainerInfo, ErrorCode, Reply};
 use std::time::Duration;
 use tokio::sync::oneshot;

@@ -1,0 +1,85 @@
+//! What waiting clients hear.
+
+use super::{
+    Answer,
+    machine::Phase,
+    task::{Task, WAITERS},
+    wish::no_such,
+};
+use crate::watch;
+use sexton_common::wire::{ApiError, ErrorCode, Reply};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How long a process may live on after SIGKILL before a client that waits hears of it.
+pub(super) const DIES_WITHIN: Duration = Duration::from_secs(10);
+
+impl Task {
+    pub(super) fn give_up_stopping(&mut self) {
+        let letter = self.watch.as_ref().and_then(watch::InitWatch::state_letter).unwrap_or('?');
+        let pid = self.init.as_ref().map_or(0, |init| init.process.pid);
+        let text = format!(
+            "container {} is still there {DIES_WITHIN:?} after SIGKILL: process {pid} is in state {letter} \
+             (D: it waits in the kernel, see /proc/{pid}/stack; it is delivered and cleaned when it dies)",
+            self.launch.id
+        );
+        for reply in self.on_stop.drain(..).chain(self.on_removal.drain(..)) {
+            let _ = reply.send(Err(ApiError::new(ErrorCode::TimedOut, text.clone())));
+        }
+    }
+
+    pub(super) fn wait_for_exit(&mut self, reply: oneshot::Sender<Answer>) {
+        if self.verdict.is_some() {
+            let _ = reply.send(Ok(Reply::Container(Box::new(self.info()))));
+            return;
+        }
+        self.on_exit.retain(|waiting| !waiting.is_closed());
+        if self.on_exit.len() < WAITERS {
+            self.on_exit.push(reply);
+        } else {
+            let text = format!("{WAITERS} clients wait for container {} already", self.launch.id);
+            let _ = reply.send(Err(ApiError::new(ErrorCode::Busy, text)));
+        }
+    }
+
+    pub(super) fn answer_exit(&mut self) {
+        let answer = match &self.verdict {
+            Some(_) => Ok(Reply::Container(Box::new(self.info()))),
+            None => Err(no_such(self.launch.id.as_str())),
+        };
+        for reply in self.on_exit.drain(..).chain(self.on_stop.drain(..)) {
+            let _ = reply.send(answer.clone());
+        }
+    }
+
+    pub(super) fn answer_start(&mut self) {
+        let failed = self.in_the_way.take();
+        for reply in self.on_start.drain(..) {
+            let _ = reply.send(match &failed {
+                None => Ok(Reply::Done {}),
+                Some(words) => Err(ApiError::new(ErrorCode::RuntimeFailed, words.clone())),
+            });
+        }
+        if failed.is_some() {
+            self.started = None;
+        }
+    }
+
+    pub(super) fn answer_removal(&mut self) {
+        let id = self.launch.id.clone();
+        let answer = match (self.machine.phase, &self.in_the_way) {
+            (Phase::Gone, _) => Ok(Reply::Done {}),
+            (Phase::Gc, Some(why)) => Err(ApiError::new(
+                ErrorCode::InGc,
+                format!("container {id} is in GC and will be removed once it is clean: {why}"),
+            )),
+            (_, why) => {
+                let why = why.clone().unwrap_or_else(|| "it is not known why".to_owned());
+                Err(ApiError::new(ErrorCode::Internal, format!("remove container {id}: {why}")))
+            }
+        };
+        for reply in self.on_removal.drain(..) {
+            let _ = reply.send(answer.clone());
+        }
+    }
+}

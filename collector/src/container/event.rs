@@ -1,0 +1,112 @@
+//! What may happen to a container, and what may follow.
+
+use sexton_common::wire::EventKind;
+
+/// What happened, or was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The shim has announced its init.
+    InitKnown {
+        /// Whether the shim starts it at once.
+        run: bool,
+    },
+    /// Somebody else was seen to have started it.
+    SeenStarted,
+    /// Its exit record is at hand.
+    Exit,
+    /// The shim is dead and left no record.
+    ShimGone,
+    /// The kernel says that init is dead and reaped (or dead, where the kernel does not tell of reaping).
+    InitGone,
+    /// The shim is gone and so is the container's directory.
+    Vanished,
+    /// The runtime has started it, or not.
+    StartDone {
+        /// Whether it has.
+        ok: bool,
+    },
+    /// Everything it owned was observed gone.
+    Cleaned,
+    /// Something was in the way.
+    InTheWay,
+    /// The back-off is over.
+    RetryDue,
+    /// Its files are removed, or not.
+    Buried {
+        /// Whether they are.
+        ok: bool,
+    },
+    /// A client wants it started.
+    Start,
+    /// A client wants it signalled.
+    Signal,
+    /// A client wants it stopped.
+    Stop,
+    /// A client wants it removed.
+    Remove {
+        /// Whatever its state.
+        force: bool,
+    },
+}
+
+/// What is to be done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Tell the subscribers.
+    Publish(EventKind),
+    /// See whether an exit record is there.
+    Look,
+    /// Ask the kernel how init ended and write the record.
+    RecordFromKernel,
+    /// Write a record that says that it was never started.
+    RecordNeverStarted,
+    /// Have the runtime start it; ends in [`Event::StartDone`].
+    RuntimeStart,
+    /// Clean up; ends in [`Event::Cleaned`] or [`Event::InTheWay`].
+    Clean,
+    /// Come back with [`Event::RetryDue`] after the back-off.
+    Retry,
+    /// Remove its files; ends in [`Event::Buried`].
+    Bury,
+    /// Send the client's signal.
+    Signal,
+    /// Send SIGKILL.
+    SignalKill,
+    /// Send the client's signal, and SIGKILL when the client's time-out is over.
+    SignalThenKill,
+    /// The client waits for the exit.
+    AwaitExit,
+    /// The client waits for the removal.
+    AwaitRemoval,
+    /// The client's wish is fulfilled.
+    Accept,
+    /// The client's wish is refused.
+    Refuse(Refusal),
+    /// Those who wait for the exit get it.
+    AnswerExit,
+    /// Those who wait for the start hear how it went.
+    AnswerStart,
+    /// Those who wait for the removal hear how it went.
+    AnswerRemoval,
+    /// Take it off the board, telling nobody.
+    Forget,
+    /// The task ends.
+    End,
+}
+
+/// Why a wish is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The runtime is at it.
+    Busy,
+    /// It runs already, or has run.
+    AlreadyStarted,
+    /// It has exited.
+    NotRunning,
+    /// It runs; stop it first.
+    Running,
+    /// It is in GC.
+    InGc,
+    /// It is gone.
+    NoSuchContainer,
+}

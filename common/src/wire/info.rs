@@ -1,0 +1,137 @@
+//! Containers and their changes, as clients see them.
+
+use crate::{ContainerId, ExitStatus, Source, WallTime, exit::Usage};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Everything about a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerInfo {
+    /// The container.
+    pub id: ContainerId,
+    /// Which run.
+    pub generation: u64,
+    /// Where it is in its life.
+    pub state: State,
+    /// Its init; stays after its death.
+    pub pid: Option<u32>,
+    /// Its shim; stays after its death.
+    pub shim_pid: Option<u32>,
+    /// How it ended.
+    pub status: Option<ExitStatus>,
+    /// How that is known.
+    pub source: Option<Source>,
+    /// Whether the OOM killer struck in it.
+    pub oom_killed: Option<bool>,
+    /// When it was asked for.
+    pub created_at: WallTime,
+    /// When the runtime was told to start it.
+    pub started_at: Option<WallTime>,
+    /// When its end was seen.
+    pub exited_at: Option<WallTime>,
+    /// How long it ran, by a clock that does not jump.
+    pub ran_ns: Option<u64>,
+    /// Its bundle.
+    pub bundle: PathBuf,
+    /// Its runtime.
+    pub runtime: PathBuf,
+    /// Whether it is removed once it is clean.
+    pub auto_remove: bool,
+    /// Whether its shim is a foreign one.
+    pub foreign: bool,
+    /// How often cleaning it was tried.
+    pub attempts: u32,
+    /// What was in the way the last time, if something was.
+    pub in_the_way: Option<String>,
+    /// What it used, as its parent learnt it.
+    pub usage: Option<Usage>,
+    /// The cgroup's most memory, in bytes.
+    pub memory_peak: Option<u64>,
+    /// The cgroup's CPU time, in nanoseconds.
+    pub cpu_ns: Option<u64>,
+}
+
+/// Where a container is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// The runtime is at it.
+    Creating,
+    /// There, not started.
+    Created,
+    /// Its process runs.
+    Running,
+    /// Its process runs, its shim is dead.
+    Orphaned,
+    /// Its process is dead and what it owned is being cleaned.
+    Stopping,
+    /// Something is in the way of cleaning; tried again later.
+    Gc,
+    /// Everything that it owned is gone; its record stays until it is removed.
+    Stopped,
+}
+
+impl State {
+    /// As it stands in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Orphaned => "orphaned",
+            Self::Stopping => "stopping",
+            Self::Gc => "gc",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// One change of one container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Rises by one from event to event; a restarted collector begins higher than it ever was before.
+    pub seq: u64,
+    /// When.
+    pub at: WallTime,
+    /// What happened.
+    pub kind: EventKind,
+    /// The container after it.
+    pub container: ContainerInfo,
+}
+
+/// What happened to a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// It was created, or found after a restart of the collector.
+    Created,
+    /// It was started.
+    Started,
+    /// Its shim died before it.
+    Orphaned,
+    /// Its exit status is known: once per run.
+    Exited,
+    /// Something is in the way of cleaning it.
+    Delayed,
+    /// Everything that it owned is gone.
+    Stopped,
+    /// Its record was removed.
+    Removed,
+}
+
+impl EventKind {
+    /// As it stands in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Started => "started",
+            Self::Orphaned => "orphaned",
+            Self::Exited => "exited",
+            Self::Delayed => "delayed",
+            Self::Stopped => "stopped",
+            Self::Removed => "removed",
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What a client asks.
+
+use crate::{
+    ContainerId,
+    launch::{Mode, Stdio},
+    runtime::Runtime,
+};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What a client asks. One at a time; the answer ends when the reply says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Who are you? Answer: [`super::Reply::Version`].
+    Version {},
+    /// A shim says that its container's init exists; the init's pidfd may come along (`SCM_RIGHTS`).
+    /// Answer: [`super::Reply::Done`] once the collector watches it.
+    Announce {
+        /// The container.
+        id: ContainerId,
+        /// Which run.
+        generation: u64,
+    },
+    /// Create a container, or create and start it. With [`Stdio::Inherit`] its three streams come along
+    /// (`SCM_RIGHTS`). Answer: [`super::Reply::Launched`].
+    Launch(LaunchRequest),
+    /// Start a created container. Answer: [`super::Reply::Done`].
+    Start {
+        /// The container.
+        id: ContainerId,
+    },
+    /// Send a signal to the container's init. Answer: [`super::Reply::Done`].
+    Kill {
+        /// The container.
+        id: ContainerId,
+        /// The signal's number.
+        signal: i32,
+    },
+    /// Signal, wait, then SIGKILL. Answer: [`super::Reply::Container`] once its exit is known.
+    Stop {
+        /// The container.
+        id: ContainerId,
+        /// The first signal's number.
+        signal: i32,
+        /// How long to wait before SIGKILL.
+        timeout_ms: u64,
+    },
+    /// Forget a stopped container; with `force` kill it first. Answer: [`super::Reply::Done`] once its files are gone.
+    Remove {
+        /// The container.
+        id: ContainerId,
+        /// Whatever its state.
+        force: bool,
+    },
+    /// Answer: [`super::Reply::Container`] once its exit is known, at once if it is.
+    Wait {
+        /// The container.
+        id: ContainerId,
+        /// Which run, so that a removed one can be told from its successor; the present one if `None`.
+        generation: Option<u64>,
+    },
+    /// Answer: [`super::Reply::Container`].
+    Inspect {
+        /// The container.
+        id: ContainerId,
+    },
+    /// Answer: [`super::Reply::Containers`], until `last`.
+    List {
+        /// Stopped ones too.
+        all: bool,
+    },
+    /// Watch a container of a foreign shim. Answer: [`super::Reply::Container`].
+    Watch(WatchRequest),
+    /// Answer: [`super::Reply::Snapshot`] until `last`, then every change as [`super::Reply::Event`], for ever. With `since`
+    /// the events after that number, without a snapshot if they are all still at hand; else [`super::Reply::Lagged`]
+    /// and a snapshot. A reader that is too slow gets [`super::Reply::Lagged`] and a snapshot too.
+    Subscribe {
+        /// The last sequence number seen.
+        since: Option<u64>,
+    },
+    /// Answer: [`super::Reply::Node`].
+    Node {},
+}
+
+/// What to launch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LaunchRequest {
+    /// Its name.
+    pub id: ContainerId,
+    /// Its OCI bundle, an absolute path.
+    pub bundle: PathBuf,
+    /// Who creates it.
+    #[serde(default)]
+    pub runtime: Runtime,
+    /// Where its standard streams go.
+    #[serde(default)]
+    pub stdio: Stdio,
+    /// Whether it is started too.
+    pub mode: Mode,
+    /// Whether it is removed once it has exited and is clean.
+    #[serde(default)]
+    pub auto_remove: bool,
+    /// How long the runtime may take for each step; the collector's default if `None`.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+}
+
+/// A foreign shim's container (iSulad's `container_supervisor_add_exit_monitor`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WatchRequest {
+    /// Its name.
+    pub id: ContainerId,
+    /// The exit FIFO, an absolute path. The shim writes four bytes, the exit code in native byte order.
+    pub fifo: PathBuf,
+    /// The container's init.
+    pub pid: u32,
+    /// The shim.
+    pub shim_pid: u32,
+    /// Who created it.
+    #[serde(default)]
+    pub runtime: Runtime,
+    /// Its bundle, if it matters.
+    #[serde(default)]
+    pub bundle: PathBuf,
+}

@@ -7,7 +7,7 @@ use crate::{
 };
 use sexton_common::{
     ContainerId, durable,
-    wire::{ApiError, ErrorCode, EventKind, State},
+    wire::{ApiError, ContainerInfo, ErrorCode, EventKind, State},
 };
 use std::{
     collections::HashMap,
@@ -120,7 +120,8 @@ impl Overseer {
         match phase {
             // Nobody has been told of it before.
             Phase::Created | Phase::Running | Phase::Orphaned => {
-                self.cx.board.publish(EventKind::Created, task.info());
+                let created = ContainerInfo { state: State::Created, ..task.info() };
+                self.cx.board.publish(EventKind::Created, created);
                 if phase != Phase::Created {
                     self.cx.board.publish(EventKind::Started, task.info());
                 }

@@ -66,11 +66,13 @@ pub fn descriptors(pid: u32) -> BTreeMap<String, usize> {
     kinds
 }
 
-/// `socket:[7]`, `pipe:[7]` and `anon_inode:[eventfd]` without their numbers; a path as it is.
+/// `socket:[7]`, `pipe:[7]`, `anon_inode:inotify` and `anon_inode:[eventfd]` by their kind; a path as it is.
 fn kind(target: &Path) -> String {
     let target = target.to_string_lossy();
+    if let Some(kind) = target.strip_prefix("anon_inode:") {
+        return kind.trim_matches(['[', ']']).to_owned();
+    }
     match target.split_once(":[") {
-        Some(("anon_inode", kind)) => kind.trim_end_matches(']').to_owned(),
         Some((kind, _)) if !kind.starts_with('/') => kind.to_owned(),
         _ => target.into_owned(),
     }

@@ -6,7 +6,7 @@ use sexton_common::{
     ExitStatus, Layout,
     client::Client,
     launch::Mode,
-    wire::{Reply, Request, State},
+    wire::{ErrorCode, Reply, Request, State},
 };
 use sexton_tests::{Bundle, LONG, Node, binaries, proc, run, skipped, wait_for};
 use std::{
@@ -177,11 +177,18 @@ fn many_wait_for_one() {
         })
         .collect();
     gate.exit(7);
+    let mut told = 0;
     for mut client in waits {
         match client.receive().unwrap() {
-            Reply::Container(info) => assert_eq!(info.status, Some(ExitStatus::Code(7))),
+            Reply::Container(info) => {
+                assert_eq!(info.status, Some(ExitStatus::Code(7)));
+                told += 1;
+            }
+            // Every queue has a bound (I7), and says so.
+            Reply::Error(error) => assert_eq!(error.code, ErrorCode::Busy, "{error:?}"),
             other => panic!("{other:?}"),
         }
     }
+    assert!(told >= 16, "{told} were told");
     node.finish();
 }

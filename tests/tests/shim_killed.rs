@@ -221,6 +221,7 @@ fn while_it_is_being_created() {
     kill(shim().unwrap());
     let reply = client.receive().unwrap();
     assert!(matches!(reply, Reply::Error(_)), "{reply:?}");
+    drop(client);
     std::fs::remove_file(&hang).unwrap();
     node.assert_clean_but_records();
     if node.list(true).iter().any(|info| info.id == id) {

@@ -16,7 +16,7 @@ use crate::{
 use sexton_common::{
     ExitStatus, Source, Stamp, UnknownReason, durable,
     launch::Started,
-    wire::{ApiError, ErrorCode, EventKind, Reply},
+    wire::{ApiError, ErrorCode, EventKind, Reply, State},
 };
 use tokio::{sync::oneshot, time::Instant};
 
@@ -114,7 +114,12 @@ impl Task {
         if matches!(kind, EventKind::Delayed) {
             self.attempts += 1;
         }
-        self.cx.board.publish(kind, self.info());
+        let mut info = self.info();
+        if kind == EventKind::Created {
+            // Whatever follows at once.
+            info.state = State::Created;
+        }
+        self.cx.board.publish(kind, info);
     }
 
     fn death(&self) -> (ExitStatus, Source) {

@@ -145,6 +145,11 @@ impl Task {
         self.verdict.is_some()
     }
 
+    /// Dead for long, and still not reaped by its own shim.
+    fn lingers(&self) -> bool {
+        !self.is_foreign() && !self.reaped && self.died.is_some() && self.watch.as_ref().is_some_and(InitWatch::is_dead)
+    }
+
     /// Its shim is dead: from now on only the kernel can tell.
     pub(super) fn on_orphaned(&mut self) {
         if self.watch.is_none() {
@@ -184,6 +189,7 @@ impl Task {
                 self.on_shim_death().await;
             }
             _ if self.fifo.is_none() && self.shim.is_none() => self.watch_shim(),
+            _ if self.lingers() => self.happen(Event::InitLingers).await,
             _ => {}
         }
     }

@@ -18,6 +18,8 @@ pub enum Event {
     ShimGone,
     /// The kernel says that init is dead and reaped (or dead, where the kernel does not tell of reaping).
     InitGone,
+    /// Init has been dead for long and nobody reaps it: its shim is stopped, or hangs.
+    InitLingers,
     /// The shim is gone and so is the container's directory.
     Vanished,
     /// The runtime has started it, or not.

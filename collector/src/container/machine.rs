@@ -95,6 +95,8 @@ impl Machine {
             (Event::ShimGone, P::Created | P::Running) => self.to(P::Orphaned, [A::Publish(EventKind::Orphaned)]),
             (Event::InitGone, P::Creating | P::Created | P::Running) => vec![A::Look],
             (Event::InitGone, P::Orphaned) => vec![A::RecordFromKernel],
+            // Should the shim come to itself, it finds the record there and leaves it as it is (I1).
+            (Event::InitLingers, P::Created | P::Running) => vec![A::RecordFromKernel],
             // The shim has undone a launch that failed; nobody was told of it.
             (Event::Vanished, P::Creating) => self.to(P::Gone, [A::Forget, A::AnswerExit, A::End]),
             (Event::Vanished, P::Created | P::Running) => self.end(),
@@ -171,6 +173,7 @@ impl Machine {
                 | Event::Exit
                 | Event::ShimGone
                 | Event::InitGone
+                | Event::InitLingers
                 | Event::Vanished
                 | Event::StartDone { .. }
                 | Event::Cleaned

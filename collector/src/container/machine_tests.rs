@@ -5,13 +5,14 @@ use proptest::prelude::*;
 
 const PHASES: [Phase; 8] = [P::Creating, P::Created, P::Running, P::Orphaned, P::Stopping, P::Gc, P::Stopped, P::Gone];
 
-const EVENTS: [Event; 19] = [
+const EVENTS: [Event; 20] = [
     Event::InitKnown { run: false },
     Event::InitKnown { run: true },
     Event::SeenStarted,
     Event::Exit,
     Event::ShimGone,
     Event::InitGone,
+    Event::InitLingers,
     Event::Vanished,
     Event::StartDone { ok: true },
     Event::StartDone { ok: false },
@@ -47,15 +48,15 @@ fn asks(event: Event) -> bool {
 #[test]
 fn every_pair_has_its_stated_outcome() {
     let table = [
-        // init init-run seen exit shim- init- vanish start+ start- clean way retry buried+ - | start sig stop rm rm-f
-        (P::Creating, "Created Running . Stopping . . Gone . . . . . . . ! ! ! ! !"),
-        (P::Created, ". . Running Stopping Orphaned . Gone . . . . . . . . . . ! ."),
-        (P::Running, ". . . Stopping Orphaned . Gone . . . . . . . ! . . ! ."),
-        (P::Orphaned, ". . . Stopping . . . . . . . . . . ! . . ! ."),
-        (P::Stopping, ". . . . . . . . . . . . . . ! ! . . ."),
-        (P::Gc, ". . . . . . . . . . . Stopping . . ! ! . ! Stopping"),
-        (P::Stopped, ". . . . . . . . . . . . . . ! ! . . ."),
-        (P::Gone, ". . . . . . . . . . . . . . ! ! ! ! !"),
+        // init init-run seen exit shim- init- lingers vanish start+ start- clean way retry buried+ - | start sig stop rm rm-f
+        (P::Creating, "Created Running . Stopping . . . Gone . . . . . . . ! ! ! ! !"),
+        (P::Created, ". . Running Stopping Orphaned . . Gone . . . . . . . . . . ! ."),
+        (P::Running, ". . . Stopping Orphaned . . Gone . . . . . . . ! . . ! ."),
+        (P::Orphaned, ". . . Stopping . . . . . . . . . . . ! . . ! ."),
+        (P::Stopping, ". . . . . . . . . . . . . . . ! ! . . ."),
+        (P::Gc, ". . . . . . . . . . . . Stopping . . ! ! . ! Stopping"),
+        (P::Stopped, ". . . . . . . . . . . . . . . ! ! . . ."),
+        (P::Gone, ". . . . . . . . . . . . . . . ! ! ! ! !"),
     ];
     for (phase, row) in table {
         let outcomes: Vec<&str> = row.split(' ').collect();

@@ -36,6 +36,8 @@ pub(super) type Job = Pin<Box<dyn Future<Output = JobEnd> + Send>>;
 pub(super) const REAPED_WITHIN: Duration = Duration::from_secs(5);
 /// When a watch could not be set up, e.g. for want of descriptors: look again.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// What our own shim has: it tells at once, unless it is stopped or its disk hangs.
+const SHIM_TELLS_WITHIN: Duration = Duration::from_secs(10);
 /// What a foreign shim has for telling, once its container is dead.
 const FOREIGN_TELLS_WITHIN: Duration = Duration::from_secs(2);
 /// Clients that wait for one container.
@@ -187,7 +189,9 @@ impl Task {
                 self.look_at = Some(Instant::now() + REAPED_WITHIN);
             }
             // The shim is about to tell. A foreign one may be long dead, its FIFO held by somebody else.
-            Watched::Zombie if self.machine.phase != Phase::Orphaned && !self.is_foreign() => {}
+            Watched::Zombie if self.machine.phase != Phase::Orphaned && !self.is_foreign() => {
+                self.look_at = Some(Instant::now() + SHIM_TELLS_WITHIN);
+            }
             Watched::Zombie | Watched::Reaped => self.happen(Event::InitGone).await,
         }
         if self.is_foreign() && self.verdict.is_none() {

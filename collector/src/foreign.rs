@@ -95,6 +95,7 @@ fn write(layout: &Layout, request: WatchRequest, runtime: sexton_common::runtime
         auto_remove: false,
         shim: identity(request.shim_pid)?,
         origin: Origin::Foreign { fifo: request.fifo },
+        cgroups: Vec::new(),
         created,
     };
     // A name that no id and no shim's pid can have.

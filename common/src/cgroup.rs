@@ -1,5 +1,6 @@
 //! Where a process sits in each cgroup hierarchy, and what its cgroup has counted.
 
+use crate::ContainerId;
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
@@ -24,17 +25,53 @@ pub struct CgroupDir {
 /// # Errors
 /// What reading `/proc` failed with; `NotFound` if there is no such process.
 pub fn of_process(pid: u32) -> io::Result<Vec<CgroupDir>> {
-    let memberships = memberships(&format!("/proc/{pid}/cgroup"))?;
-    let own = self::memberships("/proc/self/cgroup")?;
+    let own = memberships("/proc/self/cgroup")?;
+    let shared =
+        |hierarchy: &str, path: &str| own.iter().any(|(h, mine)| h == hierarchy && Path::new(mine).starts_with(path));
+    let mut theirs = memberships(&format!("/proc/{pid}/cgroup"))?;
+    theirs.retain(|(hierarchy, path)| !shared(hierarchy, path));
+    directories(&theirs)
+}
+
+/// The caller's own cgroup directories.
+///
+/// # Errors
+/// What reading `/proc` failed with.
+pub fn own() -> io::Result<Vec<CgroupDir>> {
+    directories(&memberships("/proc/self/cgroup")?)
+}
+
+/// Where a runtime called from the cgroups `own` makes a container's, as runc and crun do it without systemd:
+/// below them, under the container's id, or where `linux.cgroupsPath` of the bundle says.
+///
+/// # Errors
+/// What reading `/proc` failed with.
+pub fn expected(own: &[CgroupDir], cgroups_path: Option<&str>, id: &ContainerId) -> io::Result<Vec<CgroupDir>> {
+    let path = cgroups_path.filter(|path| !path.is_empty()).unwrap_or(id.as_str());
+    if path.split('/').any(|part| part == "..") {
+        return Ok(Vec::new());
+    }
+    if path.starts_with('/') {
+        let everywhere: Vec<_> = own.iter().map(|cgroup| (cgroup.hierarchy.clone(), path.to_owned())).collect();
+        return directories(&everywhere);
+    }
+    let below = |cgroup: &CgroupDir| {
+        let below = |dir: &Path| CgroupDir { hierarchy: cgroup.hierarchy.clone(), dir: dir.join(path) };
+        // On v2 runc goes beside its own cgroup, which has processes and so may have no children with controllers.
+        let beside = cgroup.dir.parent().filter(|_| cgroup.hierarchy.is_empty()).map(below);
+        [Some(below(&cgroup.dir)), beside]
+    };
+    Ok(own.iter().flat_map(below).flatten().collect())
+}
+
+fn directories(memberships: &[(String, String)]) -> io::Result<Vec<CgroupDir>> {
     let mut found = Vec::new();
     for_each_mount(|mount| {
-        for (hierarchy, path) in &memberships {
+        for (hierarchy, path) in memberships {
             if !mount.is(hierarchy) || found.iter().any(|c: &CgroupDir| c.hierarchy == *hierarchy) {
                 continue;
             }
-            let shared = own.iter().any(|(h, mine)| h == hierarchy && Path::new(mine).starts_with(path));
-            let below = Path::new(path).strip_prefix(&mount.root);
-            if let (false, Ok(below)) = (shared, below) {
+            if let Ok(below) = Path::new(path).strip_prefix(&mount.root) {
                 found.push(CgroupDir { hierarchy: hierarchy.clone(), dir: mount.point.join(below) });
             }
         }
@@ -189,6 +226,22 @@ mod tests {
     #[test]
     fn ones_own_cgroup_is_nobodys_to_clean() {
         assert_eq!(of_process(std::process::id()).unwrap(), []);
+    }
+
+    #[test]
+    fn what_a_runtime_will_make_is_known_before() {
+        let id = "c".parse().unwrap();
+        let dirs = |found: Vec<CgroupDir>| found.into_iter().map(|cgroup| cgroup.dir).collect::<Vec<_>>();
+        let own = [("memory", "/cg/memory/eng"), ("", "/cg/unified/eng")]
+            .map(|(hierarchy, dir)| CgroupDir { hierarchy: hierarchy.into(), dir: dir.into() });
+        let below = dirs(expected(&own, None, &id).unwrap());
+        assert_eq!(below, ["/cg/memory/eng/c", "/cg/unified/eng/c", "/cg/unified/c"].map(PathBuf::from));
+        let named = dirs(expected(&own[..1], Some("pods/x"), &id).unwrap());
+        assert_eq!(named, [PathBuf::from("/cg/memory/eng/pods/x")]);
+        assert!(expected(&own, Some("../.."), &id).unwrap().is_empty());
+        let own = super::own().unwrap();
+        let absolute = expected(&own, Some("/pods/x"), &id).unwrap();
+        assert!(!own.is_empty() && absolute.iter().all(|cgroup| cgroup.dir.ends_with("pods/x")));
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub struct Launch {
     pub shim: ProcessIdentity,
     /// Whose shim it is, and so what its FIFO says.
     pub origin: Origin,
+    /// The shim's own cgroup in each hierarchy. The runtime makes the container's below it, unless the bundle
+    /// names another place; known before there is one (I4).
+    pub cgroups: Vec<CgroupDir>,
     /// When this was written.
     pub created: Stamp,
 }
@@ -67,6 +70,21 @@ pub struct Started {
 
 impl Fact for Started {
     const KIND: u8 = b'S';
+    const VERSION: u16 = 1;
+}
+
+/// The `clean` fact: everything that the run owned was observed gone. From then on whatever bears the
+/// container's name in the runtime or among the cgroups is somebody else's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clean {
+    /// Which run.
+    pub generation: u64,
+    /// When.
+    pub at: Stamp,
+}
+
+impl Fact for Clean {
+    const KIND: u8 = b'C';
     const VERSION: u16 = 1;
 }
 

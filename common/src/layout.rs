@@ -138,6 +138,12 @@ impl ContainerDir {
         self.0.join("exit")
     }
 
+    /// The [`crate::launch::Clean`], once nothing is left.
+    #[must_use]
+    pub fn clean(&self) -> PathBuf {
+        self.0.join("clean")
+    }
+
     /// The doorbell.
     #[must_use]
     pub fn exit_fifo(&self) -> PathBuf {

@@ -34,6 +34,7 @@ fn launch() -> Launch {
         auto_remove: false,
         shim: process(7),
         origin: Origin::Sexton,
+        cgroups: vec![CgroupDir { hierarchy: "cpu".into(), dir: "/c".into() }],
         created: stamp(9),
     }
 }
@@ -59,9 +60,9 @@ fn bare(status: ExitStatus, source: Source) -> ExitRecord {
 fn launch_of_ours() {
     golden(
         &launch(),
-        "5358544e 4c 0100 41000000 240db80f",
+        "5358544e 4c 0100 49000000 440280a2",
         "057765622d31808080808020022f62092f62696e2f72756e6301022f7201072d2d64656275670000 \
-         0007ac02101112131415161718191a1b1c1d1e1f010500090a",
+         0007ac02101112131415161718191a1b1c1d1e1f0105000103637075022f63090a",
     );
 }
 
@@ -73,19 +74,20 @@ fn launch_of_a_foreign_shim() {
         mode: Mode::Run,
         auto_remove: true,
         origin: Origin::Foreign { fifo: "/f".into() },
+        cgroups: Vec::new(),
         ..launch()
     };
     golden(
         &foreign,
-        "5358544e 4c 0100 39000000 9efcec57",
+        "5358544e 4c 0100 3a000000 603ccb01",
         "057765622d31808080808020022f620472756e63000002042f6c6f67010107ac0210111213141516 \
-         1718191a1b1c1d1e1f010501022f66090a",
+         1718191a1b1c1d1e1f010501022f6600090a",
     );
     golden(
         &Launch { stdio: Stdio::Inherit, ..launch() },
-        "5358544e 4c 0100 41000000 65163461",
+        "5358544e 4c 0100 49000000 8c151e6d",
         "057765622d31808080808020022f62092f62696e2f72756e6301022f7201072d2d64656275670100 \
-         0007ac02101112131415161718191a1b1c1d1e1f010500090a",
+         0007ac02101112131415161718191a1b1c1d1e1f0105000103637075022f63090a",
     );
 }
 

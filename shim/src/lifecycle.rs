@@ -48,6 +48,7 @@ pub fn launch(plan: Plan, home: Home) -> Result<(Launched, Watch), Failure> {
         auto_remove: plan.auto_remove,
         shim: ProcessIdentity::of(home.pid).map_err(failed)?,
         origin: Origin::Sexton,
+        cgroups: cgroup::own().map_err(failed)?,
         created,
     };
     let state = plan.layout.state();

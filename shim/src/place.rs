@@ -148,6 +148,7 @@ mod tests {
             auto_remove: false,
             shim: ProcessIdentity::of(std::process::id()).unwrap(),
             origin: Origin::Sexton,
+            cgroups: vec![],
             created: Stamp::now(),
         };
         (plan, launch)

@@ -84,7 +84,6 @@ fn the_environment_names_the_directories() {
     command.env("SEXTON_TEST_NODE", node.prefix()).env_remove("NOTIFY_SOCKET");
     let log = fs::File::create(node.log()).unwrap();
     let mut child = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
-    wait_for("the socket", LONG, || node.layout().socket().exists());
     wait_for("an answer", LONG, || run(&mut node.sexton_command(&["ps"])).status.success());
     for dir in [node.layout().state(), node.layout().data()] {
         let mode = fs::metadata(dir).unwrap().permissions().mode();

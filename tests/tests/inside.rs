@@ -141,7 +141,7 @@ fn nothing_is_inherited_from_the_collector_either() {
     let log = fs::File::create(node.log()).unwrap();
     let mut daemon =
         daemon.env("SEXTON_TEST_NODE", node.prefix()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-    wait_for("the collector", LONG, || node.layout().socket().exists());
+    wait_for("the collector", LONG, || node.sexton(&["ps"]).status.success());
     let id = node.id("a");
     let launched = node.run(&id, &Bundle::new(&node, "a").sleeping().write());
     clean(launched.pid, "a container of a careless collector's");

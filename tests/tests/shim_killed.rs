@@ -3,11 +3,11 @@
 
 use rustix::process::{Signal, pidfd_send_signal};
 use sexton_common::{
-    ExitStatus, ProcessIdentity, Source, UnknownReason,
+    ExitStatus, Launch, ProcessIdentity, Source, UnknownReason, durable,
     wire::{EventKind, Launched, Reply, Request, State},
 };
 use sexton_tests::{Bundle, LONG, Node, binaries, node_api::killed_by, proc, run, skip, skipped, wait_for};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Also says why not.
 fn cannot_run() -> bool {
@@ -197,36 +197,61 @@ fn before_it_was_started() {
     node.finish();
 }
 
-/// The shim is killed while the runtime creates: nothing was ever started.
-#[test]
-fn while_it_is_being_created() {
+/// The shim is killed while the runtime creates: nothing was ever started, and nothing is left, whether the runtime
+/// had made nothing yet or all of it; and whether the collector saw it or came later.
+fn while_it_is_being_created(instead: &str, collector_is_away: bool) {
     if cannot_run() {
         return;
     }
-    let node = Node::new();
+    let mut node = Node::new();
     let id = node.id("a");
-    let hang = node.dir().join("hang");
+    let bundle = Bundle::new(&node, "a").sleeping().write();
+    let [hang, seen] = ["hang", "seen"].map(|name| node.dir().join(name));
     std::fs::write(&hang, "").unwrap();
-    let wait = format!("while [ -e {} ]; do sleep 0.1; done; exit 1", hang.display());
-    let mut request =
-        node.launch_request(&id, &Bundle::new(&node, "a").sleeping().write(), sexton_common::launch::Mode::Run);
-    request.runtime = node.runtime_but("hangs", "create", &wait);
-    let mut client = node.client();
-    client.send(&Request::Launch(request), &[]).unwrap();
-    let shim = || {
-        let launch = sexton_common::durable::read::<sexton_common::Launch>(&node.layout().container(&id).launch());
-        launch.unwrap().map(|launch| launch.shim.pid)
-    };
-    wait_for("the shim", LONG, || shim().is_some());
-    kill(shim().unwrap());
-    let reply = client.receive().unwrap();
-    assert!(matches!(reply, Reply::Error(_)), "{reply:?}");
-    drop(client);
-    std::fs::remove_file(&hang).unwrap();
-    node.assert_clean_but_records();
+    let wait = format!("touch {}; while [ -e {} ]; do sleep 0.1; done; exit 1", seen.display(), hang.display());
+    let runtime = node.runtime_but("hangs", "create", &format!("{instead} {wait}"));
+    if collector_is_away {
+        node.terminate_daemon();
+    }
+    let mut command = node.shim_command("run", id.as_str(), &bundle);
+    command.arg("--runtime").arg(&runtime.program).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut caller = command.spawn().unwrap();
+    wait_for("the runtime", LONG, || seen.exists());
+    let launch: Launch = durable::read(&node.layout().container(&id).launch()).unwrap().unwrap();
+    kill(launch.shim.pid);
+    assert_ne!(caller.wait().unwrap().code(), Some(0), "its caller is not told that all is well");
+    if collector_is_away {
+        std::fs::remove_file(&hang).unwrap();
+        node.start_daemon();
+    }
+    let reason = UnknownReason::NeverStarted;
     if node.list(true).iter().any(|info| info.id == id) {
-        let reason = UnknownReason::NeverStarted;
         assert_eq!(node.wait(&id).status, Some(ExitStatus::Unknown { reason }));
     }
+    let _ = std::fs::remove_file(&hang);
+    node.assert_clean_but_records();
     node.finish();
+}
+
+/// All that a runtime does, and then it does not return.
+const CREATES: &str = "$runc \"$@\";";
+
+#[test]
+fn while_the_runtime_has_made_nothing() {
+    while_it_is_being_created("", false);
+}
+
+#[test]
+fn while_the_runtime_has_made_everything() {
+    while_it_is_being_created(CREATES, false);
+}
+
+#[test]
+fn while_nobody_listens_and_nothing_was_made() {
+    while_it_is_being_created("", true);
+}
+
+#[test]
+fn while_nobody_listens_and_everything_was_made() {
+    while_it_is_being_created(CREATES, true);
 }

@@ -86,16 +86,9 @@ fn in_quarantine(node: &Node) -> Vec<PathBuf> {
     all.filter(|path| path.metadata().is_ok_and(|meta| meta.is_file())).collect()
 }
 
-/// The damaged bytes lie in quarantine, and the collector says so.
-#[track_caller]
-fn quarantined(node: &Node, path: &Path, bytes: &[u8]) {
-    let kept = || in_quarantine(node).iter().any(|path| fs::read(path).unwrap() == bytes);
-    wait_for("the quarantine", LONG, kept);
-    assert!(fs::read(path).map_or(true, |now| now != bytes), "{} is out of the way", path.display());
-    let Ok(Reply::Node(known)) = node.ask(&Request::Node {}) else { panic!("no answer about the node") };
-    assert!(known.quarantined > 0);
-    let name = path.file_name().unwrap().to_str().unwrap();
-    assert!(node.words().contains("ERROR") && node.words().contains(name), "loud: {}", node.words());
+/// How many files in quarantine have these bytes.
+fn kept(node: &Node, bytes: &[u8]) -> usize {
+    in_quarantine(node).iter().filter(|path| fs::read(path).is_ok_and(|kept| kept == bytes)).count()
 }
 
 /// Ends it by hand, where nobody knows it any more.
@@ -113,14 +106,21 @@ fn bury(node: &Node, id: &ContainerId, launched: &Launched) {
 /// One of the files of a container.
 type Which = fn(&ContainerDir) -> PathBuf;
 
-/// Damages one file of a container while the collector is away.
+/// Damages one file of a container while the collector is away; the damaged bytes are kept, and the collector says so.
+#[track_caller]
 fn damaged(node: &mut Node, id: &ContainerId, which: Which, damage: Damage) {
     let path = which(&node.layout().container(id));
     node.kill_daemon();
     damage(&path);
     let bytes = fs::read(&path).unwrap();
+    let before = kept(node, &bytes);
     node.start_daemon();
-    quarantined(node, &path, &bytes);
+    wait_for("the quarantine", LONG, || kept(node, &bytes) == before + 1);
+    assert!(fs::read(&path).map_or(true, |now| now != bytes), "{} is out of the way", path.display());
+    let Ok(Reply::Node(known)) = node.ask(&Request::Node {}) else { panic!("no answer about the node") };
+    assert!(known.quarantined > 0);
+    let name = path.file_name().unwrap().to_str().unwrap();
+    assert!(node.words().contains("ERROR") && node.words().contains(name), "loud: {}", node.words());
 }
 
 #[test]

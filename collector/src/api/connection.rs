@@ -5,6 +5,10 @@ use nix::{
     errno::Errno,
     sys::socket::{ControlMessageOwned, MsgFlags, recvmsg},
 };
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    time::Timespec,
+};
 use serde::Serialize;
 use sexton_common::wire::{self, ApiError, ErrorCode, MAX_FRAME, Reply, Request};
 use std::{
@@ -15,13 +19,18 @@ use std::{
 use tokio::{
     io::{AsyncWriteExt, Interest},
     net::UnixStream,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 /// A client that began a request must finish it within this.
 const REQUEST_WITHIN: Duration = Duration::from_secs(10);
 /// A client must take its reply within this.
 const REPLY_WITHIN: Duration = Duration::from_secs(30);
+/// How often a client that will not ask more is looked at, while it waits.
+const HALF_OPEN: Duration = Duration::from_secs(1);
+/// How long, and how many reads of 4 KiB, a client's last input is waited for that nobody will read.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+const DRAINED: u32 = 256;
 /// The most descriptors that come along.
 const FDS: usize = 4;
 
@@ -90,13 +99,42 @@ impl Connection {
         }
     }
 
-    /// Waits until the client hangs up or sends more; `true` if it has hung up. For use while it waits for us.
-    pub async fn hung_up(&mut self) -> bool {
-        // More bytes than one request may be are not buffered: whoever floods us is not heard until answered.
-        if self.buffer.len() > MAX_FRAME {
-            std::future::pending::<()>().await;
+    /// Waits until the client is gone. One that has only said that it will not ask more (`shutdown(SHUT_WR)`,
+    /// as `nc -N` and socat do) still wants its answers.
+    pub async fn gone(&mut self) {
+        // Whoever floods us is not heard until answered.
+        while self.buffer.len() <= MAX_FRAME {
+            match self.fill().await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(_) => return,
+            }
         }
-        !matches!(self.fill().await, Ok(true))
+        // The kernel signals the first half of a hang-up only once, so the second half has to be looked for.
+        while !self.hung_up() {
+            sleep(HALF_OPEN).await;
+        }
+    }
+
+    fn hung_up(&self) -> bool {
+        let mut fds = [PollFd::new(&self.stream, PollFlags::empty())];
+        let _ = poll(&mut fds, Some(&Timespec::default()));
+        fds.iter().any(|fd| fd.revents().intersects(PollFlags::HUP | PollFlags::ERR))
+    }
+
+    /// Ends the connection so that what was sent arrives: unread input would make the kernel throw it away.
+    pub async fn close(mut self) {
+        let _ = self.stream.shutdown().await;
+        let drain = async {
+            for _ in 0..DRAINED {
+                self.buffer.clear();
+                self.fds.clear();
+                if !matches!(self.fill().await, Ok(true)) {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(CLOSE_WITHIN, drain).await;
     }
 
     fn parse(&mut self) -> Option<Incoming> {

@@ -44,15 +44,11 @@ pub async fn answer(
             let work = overseer.tasks.spawn(one(overseer.clone(), request, fds, nofile));
             let reply = tokio::select! {
                 reply = work => reply.unwrap_or_else(|_| Err(ApiError::new(ErrorCode::Internal, "sextond failed in this request; its log says where"))),
-                () = gone(connection) => return Err(io::ErrorKind::BrokenPipe.into()),
+                () = connection.gone() => return Err(io::ErrorKind::BrokenPipe.into()),
             };
             connection.send(&reply.unwrap_or_else(Reply::Error)).await
         }
     }
-}
-
-async fn gone(connection: &mut Connection) {
-    while !connection.hung_up().await {}
 }
 
 async fn one(

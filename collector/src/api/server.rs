@@ -94,7 +94,7 @@ async fn client(overseer: &Arc<Overseer>, stream: UnixStream, nofile: Rlimit) {
             return;
         }
         if last {
-            return;
+            return connection.close().await;
         }
     }
 }

@@ -64,12 +64,7 @@ pub async fn subscribe(overseer: &Overseer, connection: &mut Connection, since: 
                             return Ok(());
                         }
                     }
-                    // A subscriber has nothing more to say.
-                    gone = connection.hung_up() => {
-                        if gone {
-                            return Err(io::ErrorKind::BrokenPipe.into());
-                        }
-                    }
+                    () = connection.gone() => return Err(io::ErrorKind::BrokenPipe.into()),
                 }
             }
         }

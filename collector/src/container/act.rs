@@ -48,7 +48,7 @@ impl Task {
                 if self.machine.phase == Phase::Orphaned {
                     self.on_orphaned();
                 }
-                if !told {
+                if !told && self.machine.phase != Phase::Gone {
                     self.cx.board.update(self.info());
                 }
             }
@@ -125,7 +125,13 @@ impl Task {
     fn death(&self) -> (ExitStatus, Source) {
         let watched = self.watch.as_ref().and_then(watch::InitWatch::death);
         let zombie = || self.init.as_ref().and_then(|init| watch::zombie(&init.process));
-        let unknown = (ExitStatus::Unknown { reason: UnknownReason::ShimKilled }, Source::None);
+        let reason = match (self.is_foreign(), self.hung_up) {
+            (true, true) => UnknownReason::ForeignHangUp,
+            // What it wrote went with it, before we were there to read it.
+            (true, false) => UnknownReason::ShimAndCollectorKilled,
+            (false, _) => UnknownReason::ShimKilled,
+        };
+        let unknown = (ExitStatus::Unknown { reason }, Source::None);
         watched.or_else(zombie).unwrap_or(unknown)
     }
 

@@ -10,7 +10,7 @@ use crate::{
     watch::{self, InitWatch, Ring},
 };
 use sexton_common::{
-    ExitRecord, ExitStatus, Init, Source, UnknownReason,
+    ExitRecord, ExitStatus, Init, Source, Stamp, UnknownReason,
     durable::{self, ReadError},
     identity::Presence,
     launch::Origin,
@@ -39,6 +39,7 @@ impl Task {
             }
             Ok(Ring::HangUp) => {
                 self.fifo = None;
+                self.hung_up = true;
                 self.on_shim_death().await;
             }
             Err(e) => {
@@ -58,9 +59,11 @@ impl Task {
     }
 
     async fn conclude(&mut self, death: (ExitStatus, Source)) {
-        if self.verdict.is_none()
-            && let Some(event) = self.record(death).await
-        {
+        if self.verdict.is_some() {
+            return;
+        }
+        self.died.get_or_insert_with(Stamp::now);
+        if let Some(event) = self.record(death).await {
             self.happen(event).await;
         }
     }

@@ -5,6 +5,8 @@ use sexton_common::wire::EventKind;
 /// What happened, or was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
+    /// The collector begins to look after it.
+    Found,
     /// The shim has announced its init.
     InitKnown {
         /// Whether the shim starts it at once.

@@ -7,7 +7,7 @@
 //! | y | y | – | alive | any   | running: FIFO and pidfd |
 //! | y | y | – | dead  | there | orphaned: pidfd |
 //! | y | y | – | dead  | gone  | `Unknown { shim_and_collector_killed }` |
-//! | y | any | y | any | any   | exit known: clean up unless clean |
+//! | y | any | y | any | any   | exit known: clean up, unless `clean` says that it is |
 
 use super::machine::Phase;
 use crate::exit::{Verdict, of_death, read_exit, started};
@@ -15,7 +15,7 @@ use sexton_common::{
     ExitStatus, Init, Launch, Source, Stamp, UnknownReason,
     durable::{self, ReadError},
     identity::Presence,
-    launch::{Mode, Origin},
+    launch::{Clean, Mode, Origin},
     layout::{ContainerDir, Layout},
 };
 use std::path::Path;
@@ -78,7 +78,9 @@ impl Facts {
 
     fn decide(&mut self, shim_dead: bool, init_damaged: bool, record_damaged: bool) {
         if self.verdict.is_some() {
-            self.phase = Phase::Stopping;
+            let clean: Option<Clean> = durable::read(&self.dir.clean()).ok().flatten();
+            let clean = clean.is_some_and(|clean| clean.generation == self.launch.generation);
+            self.phase = if clean { Phase::Stopped } else { Phase::Stopping };
             return;
         }
         let presence = self.init.as_ref().map(|init| init.process.look());

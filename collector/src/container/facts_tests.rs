@@ -43,6 +43,7 @@ impl World {
             auto_remove: false,
             shim,
             origin: Origin::Sexton,
+            cgroups: vec![],
             created: Stamp::now(),
         };
         durable::write(&dir.launch(), &launch).unwrap();
@@ -120,6 +121,11 @@ fn every_row_of_the_table() {
     w.exit(&dir, 7);
     let facts = w.read(&dir);
     assert_eq!((facts.phase, facts.verdict.unwrap().record.status), (Phase::Stopping, ExitStatus::Code(7)));
+    let clean = |generation| Clean { generation, at: Stamp::now() };
+    durable::write(&dir.clean(), &clean(6)).unwrap();
+    assert_eq!(w.read(&dir).phase, Phase::Stopping, "another run was clean");
+    durable::write(&dir.clean(), &clean(7)).unwrap();
+    assert_eq!(w.read(&dir).phase, Phase::Stopped);
 }
 
 #[test]

@@ -79,6 +79,8 @@ impl Machine {
         use Action as A;
         use Phase as P;
         match (event, self.phase) {
+            (Event::Found, P::Stopping) => self.begin(Job::Clean),
+            (Event::Found, P::Stopped) if self.remove => self.begin(Job::Bury),
             (Event::InitKnown { run }, P::Creating) => {
                 self.phase = if run { P::Running } else { P::Created };
                 let started = run.then_some(A::Publish(EventKind::Started));
@@ -168,7 +170,8 @@ impl Machine {
 
             // Told again, told late, or told of what is over: nothing changes (I2).
             (
-                Event::InitKnown { .. }
+                Event::Found
+                | Event::InitKnown { .. }
                 | Event::SeenStarted
                 | Event::Exit
                 | Event::ShimGone

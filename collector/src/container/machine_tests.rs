@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 const PHASES: [Phase; 8] = [P::Creating, P::Created, P::Running, P::Orphaned, P::Stopping, P::Gc, P::Stopped, P::Gone];
 
-const EVENTS: [Event; 20] = [
+const EVENTS: [Event; 21] = [
+    Event::Found,
     Event::InitKnown { run: false },
     Event::InitKnown { run: true },
     Event::SeenStarted,
@@ -48,15 +49,15 @@ fn asks(event: Event) -> bool {
 #[test]
 fn every_pair_has_its_stated_outcome() {
     let table = [
-        // init init-run seen exit shim- init- lingers vanish start+ start- clean way retry buried+ - | start sig stop rm rm-f
-        (P::Creating, "Created Running . Stopping . . . Gone . . . . . . . ! ! ! ! !"),
-        (P::Created, ". . Running Stopping Orphaned . . Gone . . . . . . . . . . ! ."),
-        (P::Running, ". . . Stopping Orphaned . . Gone . . . . . . . ! . . ! ."),
-        (P::Orphaned, ". . . Stopping . . . . . . . . . . . ! . . ! ."),
-        (P::Stopping, ". . . . . . . . . . . . . . . ! ! . . ."),
-        (P::Gc, ". . . . . . . . . . . . Stopping . . ! ! . ! Stopping"),
-        (P::Stopped, ". . . . . . . . . . . . . . . ! ! . . ."),
-        (P::Gone, ". . . . . . . . . . . . . . . ! ! ! ! !"),
+        // found init init-run seen exit shim- init- lingers vanish start+ start- clean way retry buried+ - | start sig stop rm rm-f
+        (P::Creating, ". Created Running . Stopping . . . Gone . . . . . . . ! ! ! ! !"),
+        (P::Created, ". . . Running Stopping Orphaned . . Gone . . . . . . . . . . ! ."),
+        (P::Running, ". . . . Stopping Orphaned . . Gone . . . . . . . ! . . ! ."),
+        (P::Orphaned, ". . . . Stopping . . . . . . . . . . . ! . . ! ."),
+        (P::Stopping, ". . . . . . . . . . . . . . . . ! ! . . ."),
+        (P::Gc, ". . . . . . . . . . . . . Stopping . . ! ! . ! Stopping"),
+        (P::Stopped, ". . . . . . . . . . . . . . . . ! ! . . ."),
+        (P::Gone, ". . . . . . . . . . . . . . . . ! ! ! ! !"),
     ];
     for (phase, row) in table {
         let outcomes: Vec<&str> = row.split(' ').collect();
@@ -91,6 +92,13 @@ fn the_ends_of_jobs_lead_on() {
     assert!(actions.contains(&A::End));
     let (next, _) = with(P::Stopped, Job::Bury).step(Event::Buried { ok: false });
     assert_eq!(next, Machine::new(P::Stopped, false));
+}
+
+#[test]
+fn what_is_found_dead_is_cleaned_or_removed_and_not_told_again() {
+    assert_eq!(Machine::new(P::Stopping, false).step(Event::Found).1, [A::Clean]);
+    assert_eq!(Machine::new(P::Stopped, true).step(Event::Found).1, [A::Bury]);
+    assert_eq!(Machine::new(P::Stopped, false).step(Event::Found).1, []);
 }
 
 #[test]

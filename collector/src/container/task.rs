@@ -53,6 +53,8 @@ pub struct Task {
     pub(super) machine: Machine,
     pub(super) started: Option<Stamp>,
     pub(super) fifo: Option<Fifo>,
+    /// It hung up on us: somebody had it open, and nobody has any more.
+    pub(super) hung_up: bool,
     /// Watched instead of a FIFO that cannot tell.
     pub(super) shim: Option<InitWatch>,
     pub(super) watch: Option<InitWatch>,
@@ -87,6 +89,7 @@ impl Task {
             dir: facts.dir,
             started: facts.started,
             fifo: None,
+            hung_up: false,
             shim: None,
             watch: None,
             reaped: false,
@@ -116,11 +119,8 @@ impl Task {
 
     /// Runs until the container is removed or the collector stops.
     pub async fn run(mut self) {
-        if self.verdict.is_some() {
-            // Found dead: nobody needs to be told again, but it may not be clean.
-            self.machine.job = Some(super::machine::Job::Clean);
-            self.clean();
-        }
+        // Found dead: nobody needs to be told again, but it may not be clean, or not removed.
+        self.happen(Event::Found).await;
         let cancel = self.cx.cancel.clone();
         while self.machine.phase != Phase::Gone {
             let happened = tokio::select! {

@@ -9,8 +9,11 @@ use crate::{
     blocking::Blocking,
     exit::Verdict,
 };
-use sexton_common::{ExitRecord, Init, Launch, durable, identity::Presence, layout::ContainerDir};
-use std::{io, sync::Arc, time::Duration};
+use sexton_common::{
+    ExitRecord, Init, Launch, Stamp, cgroup::CgroupDir, durable, identity::Presence, launch::Clean,
+    layout::ContainerDir,
+};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 
 /// What a dead container leaves: all that is needed to clean up after it.
@@ -46,7 +49,11 @@ impl Cleaner {
         let mut place = self.lanes.enter().await;
         let step = std::sync::Mutex::new("");
         let note = |name| *step.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = name;
-        let work = self.steps(&estate, Instant::now() + deadline, note);
+        let work = async {
+            self.steps(&estate, Instant::now() + deadline, note).await?;
+            self.remember(&estate).await;
+            Ok(())
+        };
         match place.during(timeout(deadline, work)).await {
             Ok(done) => done,
             Err(_late) => {
@@ -60,8 +67,13 @@ impl Cleaner {
         note("writing the exit record");
         self.ensure_record(estate).await?;
         note("looking what is left");
-        let Some(left) = self.look(estate, end).await? else { return Ok(()) };
-        let mut words = left;
+        let cgroups = self.cgroups(estate).await;
+        // Where nothing was noted down there may be more than can be looked at: the runtime is asked anyway.
+        let known = estate.init.is_some();
+        let mut words = match self.look(estate, &cgroups, end).await? {
+            None if known => return Ok(()),
+            left => left.unwrap_or_default(),
+        };
         for options in [&[][..], &["--force"]] {
             // A runtime would kill what still runs: without force it refuses, with force it is our doing.
             if !options.is_empty() && self.lives(estate).await {
@@ -73,10 +85,10 @@ impl Cleaner {
             let share = end.saturating_duration_since(Instant::now()) / 2;
             let outcome = self.runtimes.run(&launch.runtime, "delete", options, &launch.id, share).await;
             note("removing cgroups that the runtime left");
-            let cgroups = estate.cgroups();
-            self.blocking.run("rmdir cgroups", move || observe::remove_empty(&cgroups)).await;
+            let empty = cgroups.clone();
+            self.blocking.run("rmdir cgroups", move || observe::remove_empty(&empty)).await;
             note("looking what is left");
-            match self.look(estate, end).await? {
+            match self.look(estate, &cgroups, end).await? {
                 None => return Ok(()),
                 Some(left) if outcome.ok => words = left,
                 Some(left) => words = format!("{left}; {}", outcome.words),
@@ -101,14 +113,35 @@ impl Cleaner {
         }
     }
 
+    /// So that nobody cleans again what by then may be another's of the same name.
+    async fn remember(&self, estate: &Estate) {
+        let (path, generation) = (estate.dir.clean(), estate.launch.generation);
+        let write = move || durable::write(&path, &Clean { generation, at: Stamp::now() });
+        let written = self.blocking.run("note that it is clean", write).await;
+        if let Err(e) = written.or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) }) {
+            tracing::warn!(id = %estate.launch.id, error = %e, "it is clean, but that cannot be noted: looked at again after a restart");
+        }
+    }
+
     async fn lives(&self, estate: &Estate) -> bool {
         let Some(init) = estate.init.clone() else { return false };
         self.blocking.run("look at init", move || matches!(init.process.look(), Ok(Presence::Alive(_)))).await
     }
 
+    /// The container's cgroups: as they were noted down, or, where its shim did not live to do that, where the
+    /// runtime would have made them.
+    async fn cgroups(&self, estate: &Estate) -> Vec<PathBuf> {
+        let dirs = |cgroups: &[CgroupDir]| cgroups.iter().map(|cgroup| cgroup.dir.clone()).collect();
+        if let Some(init) = &estate.init {
+            return dirs(&init.cgroups);
+        }
+        let launch = estate.launch.clone();
+        self.blocking.run("find its cgroups", move || dirs(&observe::expected_cgroups(&launch))).await
+    }
+
     /// What is left, for people; `None` if nothing.
-    async fn look(&self, estate: &Estate, end: Instant) -> Result<Option<String>, String> {
-        let cgroups = estate.cgroups();
+    async fn look(&self, estate: &Estate, cgroups: &[PathBuf], end: Instant) -> Result<Option<String>, String> {
+        let cgroups = cgroups.to_vec();
         if let Some(busy) = self.blocking.run("look at cgroups", move || observe::cgroup_left(&cgroups)).await {
             return Ok(Some(busy));
         }
@@ -125,12 +158,6 @@ impl Cleaner {
                 Ok(outcome.ok.then(|| format!("{program} still knows the container")))
             }
         }
-    }
-}
-
-impl Estate {
-    fn cgroups(&self) -> Vec<std::path::PathBuf> {
-        self.init.iter().flat_map(|init| init.cgroups.iter().map(|cgroup| cgroup.dir.clone())).collect()
     }
 }
 

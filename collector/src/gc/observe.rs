@@ -4,7 +4,13 @@ use rustix::{
     fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags, openat2, unlinkat},
     io::Errno,
 };
-use sexton_common::{durable, layout::ContainerDir};
+use serde::Deserialize;
+use sexton_common::{
+    Launch,
+    cgroup::{self, CgroupDir},
+    durable,
+    layout::ContainerDir,
+};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -21,6 +27,25 @@ pub fn cgroup_left(cgroups: &[PathBuf]) -> Option<String> {
         (true, 0) => format!("cgroup {} is still there", dir.display()),
         (true, n) => format!("cgroup {} has {n} cgroups below it", dir.display()),
     })
+}
+
+/// Where the runtime would have made the container's cgroups.
+pub fn expected_cgroups(launch: &Launch) -> Vec<CgroupDir> {
+    // The parts of an OCI bundle's config.json that matter here.
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Linux {
+        cgroups_path: Option<String>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Config {
+        linux: Option<Linux>,
+    }
+    let text = fs::read(launch.bundle.join("config.json")).unwrap_or_default();
+    let config: Config = serde_json::from_slice(&text).unwrap_or_default();
+    let path = config.linux.and_then(|linux| linux.cgroups_path);
+    cgroup::expected(&launch.cgroups, path.as_deref(), &launch.id).unwrap_or_default()
 }
 
 /// Removes cgroups that have no process, leaf first. What is busy stays, and is seen by the next look.

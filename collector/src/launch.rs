@@ -74,6 +74,7 @@ pub async fn launch(
     };
     let output = ended.map_err(|e| failed(&e))?;
     if !output.status.success() {
+        overseer.undone(&request.id).await;
         let words = String::from_utf8_lossy(&output.stderr);
         let words = words.trim();
         let text = if words.is_empty() { format!("{shim}: {}", output.status) } else { words.to_owned() };

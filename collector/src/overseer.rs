@@ -14,8 +14,12 @@ use std::{
     io,
     os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
-use tokio::sync::{mpsc::error::TrySendError, oneshot, watch};
+use tokio::{
+    sync::{mpsc::error::TrySendError, oneshot, watch},
+    time::timeout,
+};
 use tokio_util::task::TaskTracker;
 
 /// See the module.
@@ -28,6 +32,9 @@ pub struct Overseer {
     map: Mutex<HashMap<ContainerId, Handle>>,
     ready: watch::Sender<bool>,
 }
+
+/// How long a shim that has undone its launch may take to leave.
+const UNDONE_WITHIN: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 struct Handle {
@@ -170,6 +177,15 @@ impl Overseer {
             }
             // It was removed before it came to our wish.
             Err(_) => Err(no_such(id.as_str())),
+        }
+    }
+
+    /// After a launch that failed and was undone: waits until it is off the board too.
+    pub async fn undone(&self, id: &ContainerId) {
+        let (launch, mailbox) = (self.cx.layout.container(id).launch(), self.mailbox(id));
+        let gone = self.cx.cleaner.blocking.run(format!("look at {id}"), move || !launch.exists()).await;
+        if let (true, Some(mailbox)) = (gone, mailbox) {
+            let _ = timeout(UNDONE_WITHIN, mailbox.closed()).await;
         }
     }
 

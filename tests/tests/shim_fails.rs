@@ -67,6 +67,49 @@ fn arguments_that_make_no_sense() {
 }
 
 #[test]
+fn outputs_that_cannot_be_written() {
+    if skipped() {
+        return;
+    }
+    let node = Node::bare();
+    let id = node.id("a");
+    let bundle = Bundle::new(&node, "a").sh("exit 0").write();
+    for (file, word) in [("/no/such/dir/file", "/no/such/dir/file"), ("/", "/"), ("/proc/self/nothing", "nothing")] {
+        let stdio = format!("file:{file}");
+        let ended = run(node.shim_command("run", id.as_str(), &bundle).args(["--stdio", &stdio]));
+        failed(&node, &ended, 125, word);
+    }
+    node.finish();
+}
+
+/// A caller without standard streams: what the shim opens must not take their place.
+#[test]
+fn callers_without_streams() {
+    if skipped() {
+        return;
+    }
+    let node = Node::bare();
+    let bundle = Bundle::new(&node, "a").sh("echo words; exit 7").write();
+    for (n, closed) in ["<&-", "2>&-", ">&-", "<&- >&- 2>&-"].iter().enumerate() {
+        let id = node.id(&n.to_string());
+        let command = node.shim_command("run", id.as_str(), &bundle);
+        let words: Vec<String> = std::iter::once(command.get_program())
+            .chain(command.get_args())
+            .map(|word| format!("'{}'", word.to_str().unwrap()))
+            .collect();
+        let script = format!("exec {} {closed}", words.join(" "));
+        let _ = run(std::process::Command::new("sh").args(["-c", &script]).env("SEXTON_TEST_NODE", node.prefix()));
+        wait_for("the record", LONG, || node.record(&id).is_some());
+        assert_eq!(node.record(&id).unwrap().status, ExitStatus::Code(7), "{closed}");
+        let launch = sexton_common::durable::read::<sexton_common::Launch>(&node.layout().container(&id).launch());
+        let shim = launch.unwrap().unwrap().shim.pid;
+        wait_for("the shim's end", LONG, || proc::is_dead(shim));
+        node.bury(&id);
+    }
+    node.finish();
+}
+
+#[test]
 fn bundles_that_are_none() {
     if skipped() {
         return;
@@ -124,6 +167,51 @@ fn runtimes_that_fail() {
     // It claims to have created something, but there is nothing.
     let liar = node.runtime_but("liar", "create", "exit 0");
     failed(&node, &with(&liar.program), 125, "");
+    node.finish();
+}
+
+/// What a runtime says is told, but not without end.
+#[test]
+fn runtimes_that_talk() {
+    if skipped() {
+        return;
+    }
+    let node = Node::bare();
+    let id = node.id("a");
+    let bundle = Bundle::new(&node, "a").sh("exit 0").write();
+    let talks = "echo begin >&2; busybox yes 0123456789 | head -c 4000000 >&2; echo end >&2; exit 1";
+    let runtime = node.runtime_but("talks", "create", talks);
+    let mut command = node.shim_command("run", id.as_str(), &bundle);
+    let ended = run(command.arg("--runtime").arg(&runtime.program));
+    assert!(ended.stderr.len() < 1 << 20, "{} bytes", ended.stderr.len());
+    assert!(ended.stderr.contains("begin") || ended.stderr.contains("end"));
+    failed(&node, &Ended { stderr: "cut\n".into(), ..ended }, 125, "");
+    node.finish();
+}
+
+/// A child of the runtime's that keeps its streams open holds nobody up.
+#[test]
+fn runtimes_that_leave_a_child() {
+    if skipped() {
+        return;
+    }
+    let node = Node::bare();
+    let id = node.id("a");
+    let bundle = Bundle::new(&node, "a").sh("exit 7").write();
+    let pid_file = node.dir().join("stray");
+    let leaves = format!("sleep 3600 & echo $! > {}", pid_file.display());
+    let runtime = node.runtime_but("leaves", "create", &leaves);
+    let mut command = node.shim_command("run", id.as_str(), &bundle);
+    let ended = run(command.arg("--runtime").arg(&runtime.program)).ok();
+    assert!(ended.took < Duration::from_secs(20), "{ended:?}");
+    wait_for("the record", LONG, || node.record(&id).is_some());
+    assert_eq!(node.record(&id).unwrap().status, ExitStatus::Code(7));
+    wait_for("the shim's end", LONG, || proc::is_dead(launched(&ended).shim_pid));
+    let stray = fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+    if let Ok((_, fd)) = sexton_common::ProcessIdentity::open_pid(stray) {
+        let _ = rustix::process::pidfd_send_signal(fd, rustix::process::Signal::KILL);
+    }
+    node.bury(&id);
     node.finish();
 }
 

@@ -19,10 +19,10 @@ use rustix::{
     process::{Resource, Rlimit, getrlimit, getuid, setrlimit},
 };
 use sd_notify::NotifyState;
-use sexton_common::Layout;
+use sexton_common::{Layout, identity::Stat};
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::Path,
     sync::Arc,
@@ -33,6 +33,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Stopping takes at most this.
 const STOP_WITHIN: Duration = Duration::from_millis(900);
+
+/// How long the lock of a dead sextond may still be held by a child of its that has not execed yet.
+const INHERITED_FOR: Duration = Duration::from_secs(2);
 
 /// Why the collector did not start, or did not stop as it should.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +87,7 @@ pub async fn run(args: &Args, config: Config, levels: &Levels) -> Result<(), Fat
     for dir in [layout.state(), layout.data(), &layout.containers(), &layout.quarantine()] {
         private_dir(dir)?;
     }
-    let _lock = lock(layout)?;
+    let _lock = lock(layout).await?;
     let children_nofile = raise_nofile();
     // Before the scan: a shim that is born meanwhile finds us listening, or is found (design, section 5).
     let listener = api::bind(layout).map_err(failed(format!("listen on {}", layout.socket().display())))?;
@@ -190,23 +193,28 @@ fn private_dir(path: &Path) -> Result<(), Fatal> {
 }
 
 /// Held until the process ends, however it ends.
-fn lock(layout: &Layout) -> Result<File, Fatal> {
+async fn lock(layout: &Layout) -> Result<File, Fatal> {
     let path = layout.lock();
     let name = || format!("lock {}", path.display());
     let mut options = OpenOptions::new();
     let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let mut file = options.open(&path).map_err(failed(name()))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => {
-            let mut pid = String::new();
-            let _ = (&mut file).take(32).read_to_string(&mut pid);
-            let pid = if pid.trim().is_empty() { String::new() } else { format!(" (pid {})", pid.trim()) };
+    let until = tokio::time::Instant::now() + INHERITED_FOR;
+    while let Err(e) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if e != Errno::WOULDBLOCK {
+            return Err(failed(name())(e.into()));
+        }
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let pid = text.trim().parse::<u32>().ok();
+        let dead = pid.is_some_and(|pid| Stat::of(pid).is_ok_and(|stat| stat.is_none_or(|stat| stat.is_dead())));
+        if !dead || tokio::time::Instant::now() > until {
+            let pid = pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
             return Err(Fatal::Second { pid, state: layout.state().display().to_string() });
         }
-        Err(e) => return Err(failed(name())(e.into())),
+        // A child of a killed sextond's has its lock until it has execed.
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    // For people; the lock itself is what counts.
+    // For people, and for whoever finds the lock taken; the lock itself is what counts.
     let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     if let Err(e) = written {
         tracing::warn!(file = %path.display(), error = %e, "the pid cannot be noted");

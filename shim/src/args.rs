@@ -108,6 +108,7 @@ pub fn parse(mut parser: Parser) -> Result<Command, Failure> {
                     _ => return Err(usage(format!("unknown command {verb:?}: use run or create"))),
                 });
             }
+            Arg::Long("id") if given.id.is_some() => return Err(usage("--id is given twice")),
             Arg::Long("id") => given.id = Some(text(&mut parser, "--id")?),
             Arg::Long("bundle") => given.bundle = Some(path(&mut parser)?),
             Arg::Long("runtime") => given.runtime = Some(path(&mut parser)?),
@@ -197,7 +198,11 @@ fn bundle(given: &Path) -> Result<PathBuf, Failure> {
         Err(e) => return Err(Failure::ours(format!("bundle {shown}: {e}: name the directory with config.json"))),
     }
     let config = bundle.join("config.json");
-    let readable = File::open(&config).and_then(|file| file.metadata()).map(|meta| meta.is_file());
+    // A FIFO would be waited for, by us or by the runtime.
+    let readable = std::fs::metadata(&config).and_then(|meta| match meta.is_file() {
+        true => File::open(&config).map(|_| true),
+        false => Ok(false),
+    });
     match readable {
         Ok(true) => Ok(bundle),
         Ok(false) => Err(Failure::ours(format!("{} is not a file: is this an OCI bundle?", config.display()))),
@@ -268,6 +273,7 @@ mod tests {
             (run(&[]).unwrap_err(), "run or create"),
             (run(&["walk"]).unwrap_err(), "walk"),
             (run(&["run", "again"]).unwrap_err(), "again"),
+            (run(&["run", "--id", "a", "--id", "b"]).unwrap_err(), "twice"),
             (run(&["run", "--bundle", bundle]).unwrap_err(), "--id is missing"),
             (run(&["run", "--id", "a"]).unwrap_err(), "--bundle is missing"),
             (run(&["run", "--id", "a/b", "--bundle", bundle]).unwrap_err(), "'/'"),

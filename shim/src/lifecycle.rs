@@ -145,7 +145,7 @@ impl Birth {
             .or_else(|| self.heard_again(verb));
         let Some(words) = words else {
             let hint = match self.plan.streams {
-                Streams::Given(_) => "see above for its words",
+                Streams::Given(_) => "if it said why, then on the stderr that it was given",
                 _ => "it did not say why",
             };
             return Err(Trouble::Failed(Failure::ours(format!("{doing}: {end}: {hint}"))));

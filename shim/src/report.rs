@@ -65,9 +65,13 @@ impl Teller {
 pub fn answer_for(ear: OwnedFd, id: &ContainerId) -> u8 {
     match hear(File::from(ear)) {
         Some((0, line)) => {
-            // The container is there, whoever reads or does not read this.
-            let _ = print(&format!("{line}\n"));
-            0
+            if print(&format!("{line}\n")) == 0 {
+                return 0;
+            }
+            // It is there all the same: who cannot be told must not believe that it failed for good.
+            failed(&Failure::ours(format!(
+                "container {id} is launched, but stdout cannot be written: see `sexton inspect {id}`"
+            )))
         }
         Some((code, message)) => failed(&Failure { code, message }),
         None => failed(&Failure::ours(format!(

@@ -105,9 +105,9 @@ pub async fn run(args: &Args, config: Config, levels: &Levels) -> Result<(), Fat
     overseer.tasks.spawn(api::serve(overseer.clone(), listener, children_nofile));
     let births =
         Births::watch(&layout.containers()).map_err(failed(format!("watch {}", layout.containers().display())))?;
-    let found = overseer.rediscover().await.map_err(failed(format!("scan {}", layout.containers().display())))?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), state = %layout.state().display(), containers = found, pidfd_info_exit = info_exit, "ready");
-    overseer.tasks.spawn(births.serve(overseer.clone()));
+    let scan = overseer.rediscover().await.map_err(failed(format!("scan {}", layout.containers().display())))?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), state = %layout.state().display(), containers = overseer.cx.board.figures().0, pidfd_info_exit = info_exit, "ready");
+    overseer.tasks.spawn(births.serve(overseer.clone(), scan.unread > 0));
     notify(&[NotifyState::Ready]);
 
     loop {

@@ -1,9 +1,6 @@
 //! Containers of foreign shims: registered here, watched like our own from then on.
 
-use crate::{
-    container::Facts,
-    overseer::{Overseer, Taken},
-};
+use crate::{container::Facts, overseer::Overseer};
 use rustix::fs::RenameFlags;
 use sexton_common::{
     Init, Launch, ProcessIdentity, Stamp, cgroup, durable,
@@ -30,9 +27,8 @@ pub async fn watch(overseer: &Arc<Overseer>, request: WatchRequest) -> Result<()
     let facts: Option<Facts> = overseer.read(&id).await?;
     let facts =
         facts.ok_or_else(|| ApiError::new(ErrorCode::Internal, format!("{id} vanished while it was registered")))?;
-    match overseer.take(facts, None) {
-        Taken::New | Taken::Known(_) => Ok(()),
-    }
+    overseer.take(facts, None).await;
+    Ok(())
 }
 
 fn register(layout: &Layout, request: WatchRequest) -> Result<(), ApiError> {
@@ -98,8 +94,7 @@ fn write(layout: &Layout, request: WatchRequest, runtime: sexton_common::runtime
         cgroups: Vec::new(),
         created,
     };
-    // A name that no id and no shim's pid can have.
-    let unborn = layout.buried(&request.id, generation);
+    let unborn = layout.unborn_of(std::process::id(), &request.id);
     let dir = layout.container(&request.id);
     let placed = fs::DirBuilder::new()
         .mode(0o700)

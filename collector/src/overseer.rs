@@ -1,9 +1,9 @@
 //! The map from container to task, and nothing else.
 
 use crate::{
-    container::{Answer, Facts, Mailbox, Message, Phase, Task, Wish, WishKind, no_such},
+    container::{Answer, Facts, Mailbox, Message, Phase, Post, Task, Wish, WishKind, no_such},
     context::Context,
-    recover,
+    recover::{self, Scan},
 };
 use sexton_common::{
     ContainerId, durable,
@@ -64,15 +64,14 @@ impl Overseer {
     ///
     /// # Errors
     /// If the containers' directory cannot be listed; a container that cannot be read only costs itself.
-    pub async fn rediscover(self: &Arc<Self>) -> io::Result<usize> {
+    pub async fn rediscover(self: &Arc<Self>) -> io::Result<Scan> {
         let layout = self.cx.layout.clone();
-        let found = self.cx.cleaner.blocking.run("scan the state directory", move || recover::scan(&layout)).await?;
-        let count = found.len();
-        for facts in found {
-            self.take(facts, None);
+        let mut scan = self.cx.cleaner.blocking.run("scan the state directory", move || recover::scan(&layout)).await?;
+        for facts in scan.found.drain(..) {
+            self.take(facts, None).await;
         }
         self.ready.send_replace(true);
-        Ok(count)
+        Ok(scan)
     }
 
     /// A shim says that its container is ready. Its facts are on disk; returns once it is watched.
@@ -88,7 +87,7 @@ impl Overseer {
         let facts = self.read(&id).await?.filter(|facts| facts.launch.generation == generation);
         let Some(facts) = facts else { return Err(no_such(id.as_str())) };
         let init = facts.init.clone();
-        let pidfd = match self.take(facts, pidfd) {
+        let pidfd = match self.take(facts, pidfd).await {
             Taken::New => return Ok(()),
             Taken::Known(pidfd) => pidfd,
         };
@@ -113,34 +112,50 @@ impl Overseer {
         read.map_err(|e| ApiError::new(ErrorCode::Internal, e.to_string()))
     }
 
-    /// Starts a task for a container, unless it has one.
-    pub fn take(self: &Arc<Self>, facts: Facts, pidfd: Option<OwnedFd>) -> Taken {
+    /// Starts a task for a container, unless it has one. Returns once it is watched.
+    pub async fn take(self: &Arc<Self>, mut facts: Facts, pidfd: Option<OwnedFd>) -> Taken {
         let (id, generation) = (facts.launch.id.clone(), facts.launch.generation);
-        let mut map = self.map();
-        if map.get(&id).is_some_and(|handle| handle.generation >= generation) {
-            return Taken::Known(pidfd);
+        let (mailbox, post) = Post::new();
+        {
+            let mut map = self.map();
+            if map.get(&id).is_some_and(|handle| handle.generation >= generation) {
+                return Taken::Known(pidfd);
+            }
+            map.insert(id.clone(), Handle { generation, mailbox });
+        }
+        if facts.unknown.is_some() {
+            let conclude = move || {
+                facts.conclude();
+                facts
+            };
+            facts = self.cx.cleaner.blocking.run(format!("conclude {id}"), conclude).await;
         }
         let phase = facts.phase;
-        let (task, mailbox) = Task::new(self.cx.clone(), facts, pidfd);
-        map.insert(id.clone(), Handle { generation, mailbox });
-        drop(map);
-        match phase {
-            // Nobody has been told of it before.
-            Phase::Created | Phase::Running | Phase::Orphaned => {
-                let created = ContainerInfo { state: State::Created, ..task.info() };
-                self.cx.board.publish(EventKind::Created, created);
-                if phase != Phase::Created {
-                    self.cx.board.publish(EventKind::Started, task.info());
-                }
-            }
-            _ => self.cx.board.update(task.info()),
-        }
+        let task = Task::new(self.cx.clone(), facts, pidfd, post);
+        self.tell(phase, &task.info());
         let overseer = self.clone();
         self.tasks.spawn(async move {
             task.run().await;
             overseer.forget(&id, generation);
         });
         Taken::New
+    }
+
+    /// Tells the subscribers of a container that nobody has heard of before.
+    fn tell(&self, phase: Phase, info: &ContainerInfo) {
+        let board = &self.cx.board;
+        // What had ended before we began was told by whoever was there; a snapshot has it.
+        let ended_unseen = phase == Phase::Stopping && *self.ready.borrow();
+        if !matches!(phase, Phase::Created | Phase::Running | Phase::Orphaned) && !ended_unseen {
+            return board.update(info.clone());
+        }
+        board.publish(EventKind::Created, ContainerInfo { state: State::Created, ..info.clone() });
+        if phase != Phase::Created && info.started_at.is_some() {
+            board.publish(EventKind::Started, info.clone());
+        }
+        if ended_unseen {
+            board.publish(EventKind::Exited, info.clone());
+        }
     }
 
     fn forget(&self, id: &ContainerId, generation: u64) {
@@ -190,14 +205,14 @@ impl Overseer {
     }
 
     /// Finds what is on disk of one container, if no task has it: its shim may never come to announce it.
-    pub async fn discover(self: &Arc<Self>, id: &ContainerId) {
-        match self.read(id).await {
-            Ok(Some(facts)) => {
-                self.take(facts, None);
-            }
-            Ok(None) => {}
-            Err(e) => tracing::error!(%id, error = %e, "a container cannot be taken over now"),
+    ///
+    /// # Errors
+    /// If it cannot be read now.
+    pub async fn discover(self: &Arc<Self>, id: &ContainerId) -> Result<(), ApiError> {
+        if let Some(facts) = self.read(id).await? {
+            self.take(facts, None).await;
         }
+        Ok(())
     }
 
     /// Looks at what no bell rings for, when somebody asks: created containers that somebody else has

@@ -85,6 +85,12 @@ impl Layout {
         ContainerDir(self.containers().join(format!("{}{pid}", Self::UNBORN)))
     }
 
+    /// Where the collector, of pid `pid`, fills the directory of a container that it registers itself.
+    #[must_use]
+    pub fn unborn_of(&self, pid: u32, id: &ContainerId) -> ContainerDir {
+        ContainerDir(self.containers().join(format!("{}{pid}-{id}", Self::UNBORN)))
+    }
+
     /// What the names of unborn containers' directories begin with; the creator's pid follows.
     pub const UNBORN: &str = "~new-";
     /// What the names of removed containers' directories begin with, until they are empty and gone.

@@ -31,6 +31,8 @@ pub struct Facts {
     pub verdict: Option<Verdict>,
     /// When it was started, as far as that was written down.
     pub started: Option<Stamp>,
+    /// Why nobody will ever know how it ended; whoever takes the container over makes that record.
+    pub unknown: Option<UnknownReason>,
     /// Its files.
     pub dir: ContainerDir,
     /// Where it is in its life.
@@ -61,7 +63,8 @@ impl Facts {
             return Ok(None);
         }
         let generation = launch.generation;
-        let mut facts = Self { init: None, verdict: None, started: None, phase: Phase::Creating, launch, dir };
+        let mut facts =
+            Self { init: None, verdict: None, started: None, unknown: None, phase: Phase::Creating, launch, dir };
         let mut damaged = false;
         // The shim writes its record before it dies: when it is seen dead, what it wrote is there.
         let shim_dead = matches!(facts.launch.shim.look(), Ok(Presence::Gone | Presence::Zombie(..)));
@@ -86,7 +89,7 @@ impl Facts {
         let presence = self.init.as_ref().map(|init| init.process.look());
         let gone = matches!(presence, Some(Ok(Presence::Gone)));
         let foreign = matches!(self.launch.origin, Origin::Foreign { .. });
-        let unknown = match (&self.init, shim_dead) {
+        self.unknown = match (&self.init, shim_dead) {
             // The shim did its work; only its record was spoilt afterwards.
             (_, true) if record_damaged && (gone || self.init.is_none()) => Some(UnknownReason::RecordDamaged),
             (None, true) if init_damaged => Some(UnknownReason::RecordDamaged),
@@ -95,17 +98,22 @@ impl Facts {
             (Some(_), true) if gone && !foreign => Some(UnknownReason::ShimAndCollectorKilled),
             _ => None,
         };
-        if let Some(reason) = unknown {
+        self.phase = match &self.init {
+            _ if self.unknown.is_some() => Phase::Stopping,
+            None => Phase::Creating,
+            Some(_) if shim_dead && !foreign => Phase::Orphaned,
+            Some(_) if self.launch.mode == Mode::Create && !self.seen_started() => Phase::Created,
+            Some(_) => Phase::Running,
+        };
+    }
+
+    /// Makes the record that says that nothing is known, where that is so. Only for who alone has the
+    /// container: somebody else may know better. Blocks on the disk.
+    pub fn conclude(&mut self) {
+        if let Some(reason) = self.unknown.take() {
             let death = (ExitStatus::Unknown { reason }, Source::None);
             self.verdict = Some(of_death(&self.launch, self.init.as_ref(), &self.dir, death, None));
         }
-        self.phase = match (&self.verdict, &self.init) {
-            (Some(_), _) => Phase::Stopping,
-            (None, None) => Phase::Creating,
-            (None, Some(_)) if shim_dead && !foreign => Phase::Orphaned,
-            (None, Some(_)) if self.launch.mode == Mode::Create && !self.seen_started() => Phase::Created,
-            (None, Some(_)) => Phase::Running,
-        };
     }
 
     fn seen_started(&self) -> bool {

@@ -8,11 +8,12 @@ mod facts;
 mod info;
 mod machine;
 mod task;
+mod watches;
 mod wish;
 
 pub use facts::{Facts, quarantine, waits_for_start};
 pub use machine::Phase;
-pub use task::Task;
+pub use task::{Post, Task};
 pub use wish::{Answer, Wish, WishKind, no_such};
 
 use sexton_common::Init;

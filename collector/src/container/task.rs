@@ -14,12 +14,7 @@ use crate::{
     exit::Verdict,
     watch::{Fifo, InitWatch, Ring, Watched},
 };
-use sexton_common::{
-    Init, Launch, Stamp,
-    identity::Presence,
-    launch::{Mode, Origin},
-    layout::ContainerDir,
-};
+use sexton_common::{Init, Launch, Stamp, launch::Mode, layout::ContainerDir};
 use std::{io, os::fd::OwnedFd, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -39,7 +34,7 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// What our own shim has: it tells at once, unless it is stopped or its disk hangs.
 const SHIM_TELLS_WITHIN: Duration = Duration::from_secs(10);
 /// What a foreign shim has for telling, once its container is dead.
-const FOREIGN_TELLS_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const FOREIGN_TELLS_WITHIN: Duration = Duration::from_secs(2);
 /// Clients that wait for one container.
 pub(super) const WAITERS: usize = 4096;
 
@@ -76,10 +71,25 @@ pub struct Task {
     pub(super) mailbox: mpsc::WeakSender<Message>,
 }
 
+/// A task's end of its mailbox.
+pub struct Post {
+    inbox: mpsc::Receiver<Message>,
+    mailbox: mpsc::WeakSender<Message>,
+}
+
+impl Post {
+    /// A mailbox, and the end of it that a task reads.
+    #[must_use]
+    pub fn new() -> (super::Mailbox, Self) {
+        let (mailbox, inbox) = mpsc::channel(super::MAILBOX);
+        let post = Self { inbox, mailbox: mailbox.downgrade() };
+        (mailbox, post)
+    }
+}
+
 impl Task {
     /// A task for these facts, watching already. Quick: descriptors are opened, nothing is waited for.
-    pub fn new(cx: Arc<Context>, facts: Facts, pidfd: Option<OwnedFd>) -> (Self, mpsc::Sender<Message>) {
-        let (mailbox, inbox) = mpsc::channel(super::MAILBOX);
+    pub fn new(cx: Arc<Context>, facts: Facts, pidfd: Option<OwnedFd>, post: Post) -> Self {
         let mut task = Self {
             cx,
             machine: Machine::new(facts.phase, facts.launch.auto_remove),
@@ -104,8 +114,8 @@ impl Task {
             kill_at: None,
             give_up_at: None,
             look_at: None,
-            inbox,
-            mailbox: mailbox.downgrade(),
+            inbox: post.inbox,
+            mailbox: post.mailbox,
         };
         if task.verdict.is_none() {
             task.watch_init(pidfd);
@@ -114,7 +124,7 @@ impl Task {
                 _ => task.watch_shim(),
             }
         }
-        (task, mailbox)
+        task
     }
 
     /// Runs until the container is removed or the collector stops.
@@ -231,51 +241,6 @@ impl Task {
         }
         if due(&mut self.look_at) {
             self.look_again().await;
-        }
-    }
-
-    /// Watches init. If it is gone already there is nothing to watch: its shim will tell, or has told.
-    pub(super) fn watch_init(&mut self, pidfd: Option<OwnedFd>) {
-        let Some(init) = &self.init else { return };
-        match InitWatch::open(init.process, pidfd) {
-            Ok(watch) => self.watch = watch,
-            Err(e) => {
-                tracing::warn!(id = %self.launch.id, error = %e, "init cannot be watched now; looking again every second");
-                self.look_at = Some(Instant::now() + LOOK_AGAIN);
-            }
-        }
-    }
-
-    /// Watches the shim through its FIFO; where that cannot tell, through its pidfd.
-    pub(super) fn watch_shim(&mut self) {
-        let path = match &self.launch.origin {
-            Origin::Sexton => self.dir.exit_fifo(),
-            Origin::Foreign { fifo } => fifo.clone(),
-        };
-        match Fifo::open(&path) {
-            Ok(fifo) => {
-                self.fifo = Some(fifo);
-                // A writer that was gone before we opened it will never hang up on us.
-                match self.launch.shim.look() {
-                    Ok(Presence::Alive(_)) => {}
-                    _ if self.is_foreign() && self.watch.is_some() => {}
-                    _ if self.is_foreign() => self.look_at = Some(Instant::now() + FOREIGN_TELLS_WITHIN),
-                    _ => self.look_at = Some(Instant::now()),
-                }
-            }
-            Err(e) => {
-                tracing::warn!(id = %self.launch.id, fifo = %path.display(), error = %e, "the exit FIFO cannot be opened: watching the shim itself");
-                self.watch_shim_process();
-            }
-        }
-    }
-
-    pub(super) fn watch_shim_process(&mut self) {
-        match InitWatch::open(self.launch.shim, None) {
-            Ok(Some(shim)) => self.shim = Some(shim),
-            // Gone: `look_again` sees that too, and acts on it.
-            Ok(None) => self.look_at = Some(Instant::now()),
-            Err(_) => self.look_at = Some(Instant::now() + LOOK_AGAIN),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a client wants of a container, and what it hears.
 
 use super::event::Refusal;
-use sexton_common::wire::{ApiError, ContainerInfo, ErrorCode, Reply};
+use sexton_common::wire::{ApiError, ContainerInfo, ErrorCode, Reply, State};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -50,6 +50,12 @@ pub fn refuse(refusal: Refusal, info: &ContainerInfo) -> ApiError {
         Refusal::AlreadyStarted if info.status.is_some() => (
             ErrorCode::AlreadyStarted,
             format!("container {id} has run already: remove it with `sexton rm {id}` and run it again"),
+        ),
+        Refusal::AlreadyStarted if info.state == State::Orphaned && info.started_at.is_none() => (
+            ErrorCode::AlreadyStarted,
+            format!(
+                "container {id} lost its shim before it was started: remove it with `sexton rm -f {id}` and create it again"
+            ),
         ),
         Refusal::AlreadyStarted => (ErrorCode::AlreadyStarted, format!("container {id} is running already")),
         Refusal::NotRunning => (ErrorCode::NotRunning, format!("container {id} is not running: it has exited")),

@@ -17,8 +17,8 @@ pub struct Backoff {
 impl Backoff {
     /// From `first` to `max`; `max` is at least `first`.
     #[must_use]
-    pub fn new(first: Duration, max: Duration) -> Self {
-        Self { first, max: max.max(first) }
+    pub const fn new(first: Duration, max: Duration) -> Self {
+        Self { first, max: if max.as_nanos() < first.as_nanos() { first } else { max } }
     }
 
     /// The delay after the `failures`th failure in a row, counted from one.

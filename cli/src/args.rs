@@ -27,9 +27,11 @@ impl Cli {
 }
 
 impl Command {
-    /// Whether it launches a container, and so fails with 125 as `docker run` does.
-    pub fn launches(&self) -> bool {
-        matches!(self, commands::Command::Run(_) | commands::Command::Create(_))
+    /// Whether its exit code is a container's, so that its own failures need one that containers rarely have:
+    /// 125, as `docker run` and `podman wait` do.
+    pub fn speaks_for_a_container(&self) -> bool {
+        use commands::Command::{Create, Run, Wait};
+        matches!(self, Run(_) | Create(_) | Wait(_))
     }
 }
 

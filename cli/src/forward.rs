@@ -15,10 +15,17 @@ use sexton_common::{
 #[derive(Debug)]
 pub struct Held(SigSet);
 
-/// Holds SIGINT, SIGTERM, SIGHUP and SIGQUIT back, in this thread and those that it starts, so that none is
+/// Holds back what is sent to a command to make it do something or end, in this thread and those that it starts, so that none is
 /// lost between the container's start and [`Held::forward`].
 pub fn hold() -> Result<Held, Failure> {
-    let mut signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGQUIT]);
+    let mut signals = SigSet::from_iter([
+        Signal::SIGINT,
+        Signal::SIGTERM,
+        Signal::SIGQUIT,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGALRM,
+    ]);
     // nohup(1) ignores it on purpose.
     if !ignored(Signal::SIGHUP) {
         signals.add(Signal::SIGHUP);

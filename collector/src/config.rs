@@ -86,6 +86,14 @@ pub enum ConfigError {
         /// Why.
         source: io::Error,
     },
+    /// Two values that do not go together.
+    #[error("exit.backoff_first ({first:?}) is longer than exit.backoff_max ({max:?})")]
+    Backoff {
+        /// The first delay.
+        first: Duration,
+        /// The longest delay.
+        max: Duration,
+    },
     /// The file makes no sense.
     #[error("the configuration {}: {source}", path.display())]
     Parse {
@@ -111,6 +119,11 @@ impl Config {
             }
         };
         let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let first = file.exit.backoff_first.unwrap_or(Duration::from_secs(1));
+        let max = file.exit.backoff_max.unwrap_or(Duration::from_secs(300));
+        if first > max {
+            return Err(ConfigError::Backoff { first, max });
+        }
         let state = args.state_dir.clone().or_else(|| set(Layout::STATE_ENV)).or(file.state_dir);
         let data = args.data_dir.clone().or_else(|| set(Layout::DATA_ENV)).or(file.data_dir);
         Ok(Self {
@@ -119,8 +132,8 @@ impl Config {
             shim: file.shim.unwrap_or_else(default_shim),
             launch_timeout: file.launch_timeout.unwrap_or(Duration::from_secs(120)),
             deadline: file.exit.deadline.unwrap_or(Duration::from_secs(10)),
-            backoff_first: file.exit.backoff_first.unwrap_or(Duration::from_secs(1)),
-            backoff_max: file.exit.backoff_max.unwrap_or(Duration::from_secs(300)),
+            backoff_first: first,
+            backoff_max: max,
         })
     }
 }
@@ -161,6 +174,7 @@ mod tests {
             ("[exit]\nbackof = '1s'", "backof"),
             ("launch_timeout = 'soon'", "soon"),
             ("launch_timeout = '0s'", "zero"),
+            ("[exit]\nbackoff_first = '10m'", "longer"),
             ("= 3", "configuration"),
         ] {
             let error = load(text).unwrap_err().to_string();

@@ -1,7 +1,7 @@
 //! What every task shares.
 
 use crate::{board::Board, config::Config, exit::Retries, gc::Cleaner};
-use sexton_common::Layout;
+use sexton_common::{Layout, WallTime};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 pub struct Context {
     /// Where everything lies.
     pub layout: Layout,
+    /// Since when the collector runs.
+    pub since: WallTime,
     /// What everybody may know.
     pub board: Board,
     /// Wakes tasks later.
@@ -42,6 +44,7 @@ impl Context {
     ) -> Self {
         Self {
             layout: config.layout.clone(),
+            since: WallTime::now(),
             board: Board::default(),
             retries,
             cleaner,

@@ -16,15 +16,18 @@ use crate::{
 use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
-    process::{Resource, Rlimit, getrlimit, getuid, setrlimit},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 use sd_notify::NotifyState;
-use sexton_common::{Layout, identity::Stat};
+use sexton_common::{
+    Layout,
+    identity::Stat,
+    private::{NotPrivate, private_dir},
+};
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
-    path::Path,
+    os::unix::fs::OpenOptionsExt,
     sync::Arc,
     time::Duration,
 };
@@ -36,6 +39,9 @@ const STOP_WITHIN: Duration = Duration::from_millis(900);
 
 /// How long the lock of a dead sextond may still be held by a child of its that has not execed yet.
 const INHERITED_FOR: Duration = Duration::from_secs(2);
+
+/// How long one that lives may still be about to die.
+const DYING_FOR: Duration = Duration::from_millis(300);
 
 /// Why the collector did not start, or did not stop as it should.
 #[derive(Debug, thiserror::Error)]
@@ -56,18 +62,9 @@ pub enum Fatal {
         /// The state directory.
         state: String,
     },
-    /// Somebody else may write where we trust what we read.
-    #[error(
-        "{path} belongs to user {owner}, not to user {own} who runs sextond: state that others can write cannot be trusted"
-    )]
-    Owner {
-        /// The directory.
-        path: String,
-        /// Whose it is.
-        owner: u32,
-        /// Who we are.
-        own: u32,
-    },
+    /// Somebody else could write where we trust what we read.
+    #[error("{0}, with --state-dir or --data-dir")]
+    NotPrivate(#[from] NotPrivate),
     /// It had to be left.
     #[error("stopped, but not all of it: {0}")]
     Stuck(String),
@@ -88,6 +85,9 @@ pub async fn run(args: &Args, config: Config, levels: &Levels) -> Result<(), Fat
         private_dir(dir)?;
     }
     let _lock = lock(layout).await?;
+    if config.shim.components().count() > 1 && !config.shim.is_file() {
+        tracing::warn!(shim = %config.shim.display(), "there is no sexton-shim: launching is refused until there is one");
+    }
     let children_nofile = raise_nofile();
     // Before the scan: a shim that is born meanwhile finds us listening, or is found (design, section 5).
     let listener = api::bind(layout).map_err(failed(format!("listen on {}", layout.socket().display())))?;
@@ -102,7 +102,7 @@ pub async fn run(args: &Args, config: Config, levels: &Levels) -> Result<(), Fat
     let info_exit = Probe::run().pidfd_info_exit;
     let overseer = Overseer::new(Context::new(&config, retries, cleaner, cancel.clone(), info_exit));
     overseer.tasks.spawn(serve_retries);
-    overseer.tasks.spawn(api::serve(overseer.clone(), listener, children_nofile));
+    overseer.tasks.spawn(api::serve(overseer.clone(), listener, api::watch_socket(layout), children_nofile));
     let births =
         Births::watch(&layout.containers()).map_err(failed(format!("watch {}", layout.containers().display())))?;
     let scan = overseer.rediscover().await.map_err(failed(format!("scan {}", layout.containers().display())))?;
@@ -177,21 +177,6 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// A directory that only we can enter (I9).
-fn private_dir(path: &Path) -> Result<(), Fatal> {
-    let name = || format!("make the directory {}", path.display());
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed(name()))?;
-    let meta = fs::metadata(path).map_err(failed(name()))?;
-    let own = getuid().as_raw();
-    if meta.uid() != own {
-        return Err(Fatal::Owner { path: path.display().to_string(), owner: meta.uid(), own });
-    }
-    if meta.mode() & 0o077 != 0 {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed(name()))?;
-    }
-    Ok(())
-}
-
 /// Held until the process ends, however it ends.
 async fn lock(layout: &Layout) -> Result<File, Fatal> {
     let path = layout.lock();
@@ -199,7 +184,7 @@ async fn lock(layout: &Layout) -> Result<File, Fatal> {
     let mut options = OpenOptions::new();
     let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let mut file = options.open(&path).map_err(failed(name()))?;
-    let until = tokio::time::Instant::now() + INHERITED_FOR;
+    let since = std::time::Instant::now();
     while let Err(e) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
         if e != Errno::WOULDBLOCK {
             return Err(failed(name())(e.into()));
@@ -207,7 +192,9 @@ async fn lock(layout: &Layout) -> Result<File, Fatal> {
         let text = fs::read_to_string(&path).unwrap_or_default();
         let pid = text.trim().parse::<u32>().ok();
         let dead = pid.is_some_and(|pid| Stat::of(pid).is_ok_and(|stat| stat.is_none_or(|stat| stat.is_dead())));
-        if !dead || tokio::time::Instant::now() > until {
+        // One that has just been killed may need a moment to be dead.
+        let patience = if dead { INHERITED_FOR } else { DYING_FOR };
+        if since.elapsed() > patience {
             let pid = pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
             return Err(Fatal::Second { pid, state: layout.state().display().to_string() });
         }

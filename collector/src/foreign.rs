@@ -80,6 +80,9 @@ fn write(layout: &Layout, request: WatchRequest, runtime: sexton_common::runtime
         process,
         cgroups: cgroup::of_process(request.pid).unwrap_or_default(),
         ready: created,
+        shim: identity(request.shim_pid)?,
+        runtime: runtime.clone(),
+        bundle: request.bundle.clone(),
     };
     let launch = Launch {
         id: request.id.clone(),
@@ -89,7 +92,7 @@ fn write(layout: &Layout, request: WatchRequest, runtime: sexton_common::runtime
         stdio: Stdio::Inherit,
         mode: Mode::Run,
         auto_remove: false,
-        shim: identity(request.shim_pid)?,
+        shim: init.shim,
         origin: Origin::Foreign { fifo: request.fifo },
         cgroups: Vec::new(),
         created,

@@ -59,7 +59,7 @@ pub async fn launch(
     }
     command.stdin(process::Stdio::null()).stdout(process::Stdio::piped()).stderr(process::Stdio::piped());
     command.current_dir("/");
-    sys::limit_child_nofile(&mut command, nofile);
+    sys::prepare_child(&mut command, nofile);
     let shim = cx.shim.display();
     let failed = |e: &dyn std::fmt::Display| ApiError {
         exit_code: 125,

@@ -1,23 +1,20 @@
 //! Finding containers on disk: all of them at the start, new ones as they appear.
 
-use crate::{container::Facts, exit::Backoff, overseer::Overseer, sys};
-use rustix::fs::inotify;
+use crate::{container::Facts, exit::Backoff, overseer::Overseer, watch::Names};
+use rustix::fs::inotify::WatchFlags;
 use sexton_common::{
     ContainerId,
     layout::{ContainerDir, Layout},
 };
-use std::{fs, io, mem::MaybeUninit, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
-use tokio::{
-    io::unix::AsyncFd,
-    time::{Instant, sleep_until},
-};
+use std::{fs, io, path::Path, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep_until};
 
 /// When what could not be read is looked at again.
 const AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
 /// Tells of every container's directory that is renamed into place, whoever's shim did it.
 #[derive(Debug)]
-pub struct Births(AsyncFd<OwnedFd>);
+pub struct Births(Names);
 
 impl Births {
     /// Watches the containers' directory from now on.
@@ -25,9 +22,7 @@ impl Births {
     /// # Errors
     /// As inotify(7).
     pub fn watch(containers: &Path) -> io::Result<Self> {
-        let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-        inotify::add_watch(&fd, containers, inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::ONLYDIR)?;
-        Ok(Self(sys::watch_reading(fd)?))
+        Names::watch(containers, WatchFlags::MOVED_TO).map(Self)
     }
 
     /// Hands every new container to the overseer, for ever. With `incomplete`, and whenever one cannot be
@@ -39,7 +34,7 @@ impl Births {
         loop {
             let births = tokio::select! {
                 () = cancel.cancelled() => return,
-                births = self.next() => births,
+                births = self.0.next() => births,
                 () = sleep_until(scan_at.unwrap_or_else(Instant::now)), if scan_at.is_some() => Ok(None),
             };
             let complete = match births {
@@ -58,27 +53,6 @@ impl Births {
             };
             if !complete {
                 scan_at.get_or_insert(Instant::now() + AGAIN.delay(failures));
-            }
-        }
-    }
-
-    /// The names that appeared; `None` if some were lost.
-    async fn next(&self) -> io::Result<Option<Vec<String>>> {
-        let mut ready = self.0.readable().await?;
-        let mut names = Vec::new();
-        let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut reader = inotify::Reader::new(self.0.get_ref(), &mut buffer);
-        // At most what the kernel queues (fs.inotify.max_queued_events).
-        loop {
-            match reader.next() {
-                Ok(event) if event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW) => return Ok(None),
-                Ok(event) => names.extend(event.file_name().map(|name| name.to_string_lossy().into_owned())),
-                Err(rustix::io::Errno::AGAIN) => {
-                    ready.clear_ready();
-                    return Ok(Some(names));
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(e) => return Err(e.into()),
             }
         }
     }

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use rustix::process::{Resource, Rlimit, setrlimit};
+use sexton_common::runtime::NOT_INHERITED;
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
@@ -44,8 +45,12 @@ pub fn pidfd_exit_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
     (done == 0 && info.mask & INFO_EXIT != 0).then_some(info.exit_code)
 }
 
-/// The child gets this limit of open files instead of ours: what we raised for ourselves is not the containers'.
-pub fn limit_child_nofile(command: &mut tokio::process::Command, limit: Rlimit) {
+/// The child gets this limit of open files instead of ours, and nothing that the service manager told us:
+/// neither is the containers'.
+pub fn prepare_child(command: &mut tokio::process::Command, limit: Rlimit) {
+    for variable in NOT_INHERITED {
+        command.env_remove(variable);
+    }
     let set = move || setrlimit(Resource::Nofile, limit).map_err(io::Error::from);
     // SAFETY: between fork and exec only one system call is made, and nothing is allocated.
     unsafe { command.pre_exec(set) };

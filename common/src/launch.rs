@@ -51,6 +51,33 @@ pub struct Init {
     pub cgroups: Vec<CgroupDir>,
     /// When this was written, right before the runtime is told to start it (`run`).
     pub ready: Stamp,
+    /// As in [`Launch`]: either file suffices to watch the container and to clean up after it.
+    pub shim: ProcessIdentity,
+    /// As in [`Launch`].
+    pub runtime: Runtime,
+    /// As in [`Launch`].
+    pub bundle: PathBuf,
+}
+
+impl Init {
+    /// What of the launch is known from this, where the launch itself is lost: enough to watch the container
+    /// of one of our shims, and to clean up after it.
+    #[must_use]
+    pub fn to_launch(&self) -> Launch {
+        Launch {
+            id: self.id.clone(),
+            generation: self.generation,
+            bundle: self.bundle.clone(),
+            runtime: self.runtime.clone(),
+            stdio: Stdio::Null,
+            mode: Mode::Run,
+            auto_remove: false,
+            shim: self.shim,
+            origin: Origin::Sexton,
+            cgroups: Vec::new(),
+            created: self.ready,
+        }
+    }
 }
 
 impl Fact for Init {

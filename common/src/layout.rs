@@ -31,7 +31,9 @@ impl Layout {
     pub fn resolve(state: Option<PathBuf>, data: Option<PathBuf>) -> Self {
         let or = |given: Option<PathBuf>, variable: &str, usual: &str| {
             let set = || std::env::var_os(variable).filter(|v| !v.is_empty()).map(PathBuf::from);
-            given.or_else(set).unwrap_or_else(|| usual.into())
+            let dir = given.or_else(set).unwrap_or_else(|| usual.into());
+            // Whoever is started with it may have another working directory.
+            std::path::absolute(&dir).unwrap_or(dir)
         };
         Self { state: or(state, Self::STATE_ENV, Self::STATE_DIR), data: or(data, Self::DATA_ENV, Self::DATA_DIR) }
     }

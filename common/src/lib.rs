@@ -10,6 +10,7 @@ pub mod id;
 pub mod identity;
 pub mod launch;
 pub mod layout;
+pub mod private;
 pub mod runtime;
 pub mod time;
 pub mod wire;

@@ -9,8 +9,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// What a service manager tells its services in the environment, and theirs alone. A runtime that saw
+/// `NOTIFY_SOCKET` would wait in `start` until the container says that it is ready.
+pub const NOT_INHERITED: [&str; 9] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "FDSTORE",
+    "MAINPID",
+    "JOURNAL_STREAM",
+];
+
 /// An OCI runtime and how to call it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Runtime {
     /// The program: absolute once [`Runtime::resolve`]d.
     pub program: PathBuf,
@@ -64,9 +79,13 @@ impl Runtime {
     }
 
     /// The directory in which the runtime keeps the container's state, which is there as long as the runtime
-    /// knows the container. `None` where this runtime's default root is not known to us.
+    /// knows the container. `None` where this runtime's default root is not known to us, or another is
+    /// hidden among its arguments: then only the runtime itself can tell.
     #[must_use]
     pub fn state_dir(&self, id: &ContainerId) -> Option<PathBuf> {
+        if self.args.iter().any(|arg| arg.trim_start_matches('-').starts_with("root")) {
+            return None;
+        }
         let root = match &self.root {
             Some(root) => root.as_path(),
             // Their defaults for root.
@@ -107,6 +126,19 @@ mod tests {
         assert_eq!(words, ["--root", "/r", "--debug", "--log", "/l", "create", "--bundle", "/b", "c1"]);
         let words = Runtime::default().arguments(&[], "delete", &[], &"-c".parse().unwrap());
         assert_eq!(words, ["delete", "--", "-c"]);
+    }
+
+    #[test]
+    fn the_runtimes_state_is_looked_for_only_where_it_is() {
+        let id = "c".parse().unwrap();
+        let of = |root: Option<&str>, args: &[&str]| {
+            let args = args.iter().map(ToString::to_string).collect();
+            Runtime { root: root.map(Into::into), args, program: "/usr/bin/runc".into() }.state_dir(&id)
+        };
+        assert_eq!(of(None, &[]), Some("/run/runc/c".into()));
+        assert_eq!(of(Some("/r"), &["--debug"]), Some("/r/c".into()));
+        assert_eq!(of(None, &["--root=/x"]), None);
+        assert_eq!(of(None, &["--root", "/x"]), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use sexton_common::{
     cgroup::CgroupDir,
     durable::{self, Fact},
     exit::Usage,
-    launch::{Mode, Origin, Started, Stdio},
+    launch::{Clean, Mode, Origin, Started, Stdio},
     runtime::Runtime,
 };
 use std::fmt::Debug;
@@ -36,6 +36,19 @@ fn launch() -> Launch {
         origin: Origin::Sexton,
         cgroups: vec![CgroupDir { hierarchy: "cpu".into(), dir: "/c".into() }],
         created: stamp(9),
+    }
+}
+
+fn init() -> Init {
+    Init {
+        id: id(),
+        generation: 3,
+        process: process(8),
+        cgroups: Vec::new(),
+        ready: stamp(4),
+        shim: process(7),
+        runtime: Runtime::default(),
+        bundle: "/b".into(),
     }
 }
 
@@ -92,23 +105,29 @@ fn launch_of_a_foreign_shim() {
 }
 
 #[test]
-fn init() {
+fn init_of_any_kernel() {
     let cgroups = vec![
         CgroupDir { hierarchy: "memory".into(), dir: "/m/c".into() },
         CgroupDir { hierarchy: String::new(), dir: "/u/c".into() },
     ];
     golden(
-        &Init { id: id(), generation: 3, process: process(8), cgroups, ready: stamp(4) },
-        "5358544e 49 0100 31000000 954e98d5",
+        &Init { cgroups, ..init() },
+        "5358544e 49 0100 50000000 eebc81c7",
         "057765622d310308ac02101112131415161718191a1b1c1d1e1f010502066d656d6f7279042f6d2f \
-         6300042f752f630405",
+         6300042f752f630405 07ac02101112131415161718191a1b1c1d1e1f0105 0472756e630000 022f62",
     );
     let old_kernel = ProcessIdentity { pidfs_inode: None, ..process(8) };
     golden(
-        &Init { id: id(), generation: 3, process: old_kernel, cgroups: Vec::new(), ready: stamp(4) },
-        "5358544e 49 0100 1e000000 705c4b38",
-        "057765622d310308ac02101112131415161718191a1b1c1d1e1f00000405",
+        &Init { process: old_kernel, ..init() },
+        "5358544e 49 0100 3d000000 bf7690df",
+        "057765622d310308ac02101112131415161718191a1b1c1d1e1f00000405 \
+         07ac02101112131415161718191a1b1c1d1e1f0105 0472756e630000 022f62",
     );
+}
+
+#[test]
+fn clean() {
+    golden(&Clean { generation: 200, at: stamp(6) }, "5358544e 43 0100 04000000 c4fdd659", "c8010607");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use sexton_common::{
     durable::{self, Damage, Fact},
     exit::Usage,
     identity::BootId,
-    launch::Started,
+    launch::{Clean, Started},
     wire::{self, Reply, Request},
 };
 use support::{id, process, stamp};
@@ -36,6 +36,7 @@ fn decode_as_everything(bytes: &[u8]) {
     let _ = durable::decode::<Launch>(bytes);
     let _ = durable::decode::<Init>(bytes);
     let _ = durable::decode::<Started>(bytes);
+    let _ = durable::decode::<Clean>(bytes);
     let _ = durable::decode::<ExitRecord>(bytes);
     let _ = wire::decode::<Request>(bytes);
     let _ = wire::decode::<Reply>(bytes);
@@ -62,7 +63,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bodies_with_a_right_checksum_never_panic(body in vec(any::<u8>(), 0..512)) {
-        for kind in [Launch::KIND, Init::KIND, Started::KIND, ExitRecord::KIND] {
+        for kind in [Launch::KIND, Init::KIND, Started::KIND, Clean::KIND, ExitRecord::KIND] {
             decode_as_everything(&sealed(kind, &body));
         }
     }

@@ -7,18 +7,10 @@ use crate::{
 use rustix::{
     fs::Mode,
     pipe::{PipeFlags, pipe_with},
-    process::{Pid, WaitOptions, geteuid, setsid, umask, waitpid},
+    process::{Pid, WaitOptions, setsid, umask, waitpid},
 };
-use sexton_common::Layout;
-use std::{
-    fs::{DirBuilder, Permissions},
-    io,
-    os::{
-        fd::OwnedFd,
-        unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
-    },
-    path::Path,
-};
+use sexton_common::{Layout, private::private_dir};
+use std::{io, os::fd::OwnedFd};
 
 /// Who this process is after the forks.
 #[derive(Debug)]
@@ -36,25 +28,8 @@ pub fn plain_umask() {
 
 /// Makes the state root and `containers/`, 0700 and ours (I9).
 pub fn roots(layout: &Layout) -> Result<(), Failure> {
-    private_dir(layout.state())?;
-    private_dir(&layout.containers())
-}
-
-fn private_dir(dir: &Path) -> Result<(), Failure> {
-    let shown = dir.display();
-    let failed = |e: io::Error| Failure::ours(format!("state directory {shown}: {e}: choose one with --state-dir"));
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
-    let meta = dir.metadata().map_err(failed)?;
-    if meta.uid() != geteuid().as_raw() {
-        return Err(Failure::ours(format!(
-            "state directory {shown} belongs to user {}, who could forge exit records: choose another with --state-dir",
-            meta.uid()
-        )));
-    }
-    if meta.mode() & 0o077 != 0 {
-        std::fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(failed)?;
-    }
-    Ok(())
+    let made = private_dir(layout.state()).and_then(|()| private_dir(&layout.containers()));
+    made.map_err(|e| Failure::ours(format!("state {e}, with --state-dir")))
 }
 
 /// Forks twice: the middle process opens a session, so that neither a terminal nor the caller's process
@@ -75,10 +50,16 @@ pub fn fork_twice() -> Result<Side, Failure> {
     sys::mask(u64::MAX);
     let _ = setsid();
     match sys::fork() {
-        Ok(None) => Ok(Side::Shim(Teller(mouth))),
+        Ok(None) => {
+            let teller = Teller(mouth);
+            teller.introduce();
+            Ok(Side::Shim(teller))
+        }
         Ok(Some(_)) => sys::leave(0),
         Err(e) => {
-            Teller(mouth).tell(&Err(failed(e)));
+            let teller = Teller(mouth);
+            teller.introduce();
+            teller.tell(&Err(failed(e)));
             sys::leave(125)
         }
     }

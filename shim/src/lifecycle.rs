@@ -58,7 +58,8 @@ pub fn launch(plan: Plan, home: Home) -> Result<(Launched, Watch), Failure> {
             Failure::ours(format!("{doing}: {e}: is {} writable, with space left?", state.display()))
         }
     })?;
-    let mut birth = Birth { plan, home, place, generation: launch.generation, cgroups: Vec::new() };
+    let Launch { generation, shim, .. } = launch;
+    let mut birth = Birth { plan, home, place, generation, shim, cgroups: Vec::new() };
     match birth.give() {
         Ok((init, started)) => Ok(birth.grow_up(init, started)),
         Err(trouble) => Err(birth.undone(trouble)),
@@ -71,6 +72,7 @@ struct Birth {
     home: Home,
     place: Place,
     generation: u64,
+    shim: ProcessIdentity,
     /// What must be gone if it fails.
     cgroups: Vec<CgroupDir>,
 }
@@ -190,13 +192,22 @@ impl Birth {
         self.cgroups.clone_from(&cgroups);
         let _ = fs::remove_file(files.pid_file());
         let _ = fs::remove_file(files.runtime_log());
-        let init = Init { id: id.clone(), generation: self.generation, process, cgroups, ready: Stamp::now() };
+        let init = Init {
+            id: id.clone(),
+            generation: self.generation,
+            process,
+            cgroups,
+            ready: Stamp::now(),
+            shim: self.shim,
+            runtime: self.plan.runtime.clone(),
+            bundle: self.plan.bundle.clone(),
+        };
         durable::write(&files.init(), &init).map_err(|e| failed("write `init` in the state directory", e))?;
         Ok((init, pidfd))
     }
 
     fn undone(self, trouble: Trouble) -> Failure {
-        let Self { plan, home, place, generation, cgroups } = self;
+        let Self { plan, home, place, generation, cgroups, .. } = self;
         let (mut failure, ours) = match trouble {
             Trouble::Failed(failure) => (failure, true),
             Trouble::NotOurs(failure) => (failure, false),

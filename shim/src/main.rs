@@ -38,7 +38,7 @@ fn main() {
         Ok(Command::Help) => report::print(args::HELP),
         Ok(Command::Version) => report::print(concat!("sexton-shim ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Launch(plan)) => match birth::roots(&plan.layout).and_then(|()| birth::fork_twice()) {
-            Ok(Side::First(ear)) => report::answer_for(ear, &plan.id),
+            Ok(Side::First(ear)) => report::answer_for(ear, &plan),
             Ok(Side::Shim(teller)) => shim::live(*plan, teller),
             Err(failure) => report::failed(&failure),
         },

@@ -98,7 +98,7 @@ fn open_dir(path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
 }
 
 /// Removes a directory of plain files, never following a symlink (I10).
-fn bury(path: &Path) -> io::Result<()> {
+pub fn bury(path: &Path) -> io::Result<()> {
     let dir = match open_dir(path, OFlags::RDONLY) {
         Ok(dir) => dir,
         Err(Errno::NOENT) => return Ok(()),

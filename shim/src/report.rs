@@ -1,6 +1,7 @@
 //! What the caller gets to see: one line of JSON, or why not.
 
-use sexton_common::{ContainerId, wire::Launched};
+use crate::{args::Plan, place};
+use sexton_common::wire::Launched;
 use std::{
     fs::File,
     io::{Read, Write},
@@ -47,6 +48,11 @@ pub fn failed(failure: &Failure) -> u8 {
 pub struct Teller(pub OwnedFd);
 
 impl Teller {
+    /// Says who we are, so that somebody can bury what we leave if we are killed in the middle.
+    pub fn introduce(&self) {
+        let _ = rustix::io::write(&self.0, &std::process::id().to_ne_bytes());
+    }
+
     /// Tells the outcome. If nobody is there any more to hear it that is no harm.
     pub fn tell(self, outcome: &Result<Launched, Failure>) {
         let (code, text) = match outcome {
@@ -62,8 +68,11 @@ impl Teller {
 }
 
 /// Waits for the shim's word and passes it on; the exit code.
-pub fn answer_for(ear: OwnedFd, id: &ContainerId) -> u8 {
-    match hear(File::from(ear)) {
+pub fn answer_for(ear: OwnedFd, plan: &Plan) -> u8 {
+    let id = &plan.id;
+    let mut ear = File::from(ear);
+    let shim = introduced(&mut ear);
+    match hear(ear) {
         Some((0, line)) => {
             if print(&format!("{line}\n")) == 0 {
                 return 0;
@@ -74,10 +83,21 @@ pub fn answer_for(ear: OwnedFd, id: &ContainerId) -> u8 {
             )))
         }
         Some((code, message)) => failed(&Failure { code, message }),
-        None => failed(&Failure::ours(format!(
-            "the shim was killed while creating {id}: `sexton rm -f {id}` removes what is left of it"
-        ))),
+        None => {
+            // It never got as far as a name that anybody else would find.
+            if let Some(shim) = shim {
+                let _ = place::bury(plan.layout.unborn(shim).path());
+            }
+            failed(&Failure::ours(format!(
+                "the shim was killed while creating {id}: `sexton rm -f {id}` removes what is left of it"
+            )))
+        }
     }
+}
+
+fn introduced(channel: &mut File) -> Option<u32> {
+    let mut pid = [0; 4];
+    channel.read_exact(&mut pid).ok().map(|()| u32::from_ne_bytes(pid))
 }
 
 fn hear(channel: File) -> Option<(u8, String)> {

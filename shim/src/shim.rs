@@ -9,6 +9,7 @@ use crate::{
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+use sexton_common::runtime::NOT_INHERITED;
 use std::{fs, io, os::fd::AsRawFd};
 
 const OOM: &str = "/proc/self/oom_score_adj";
@@ -55,6 +56,7 @@ fn settle(plan: &Plan, teller: &Teller) -> Result<Home, Failure> {
     let failed = |what: &str, e: io::Error| Failure::ours(format!("start the shim: {what}: {e}"));
     // An ignored SIGCHLD would make the kernel throw every status away.
     sys::default_signals();
+    sys::forget(&NOT_INHERITED);
     std::env::set_current_dir("/").map_err(|e| failed("change to /", e))?;
     let mut keep = plan.streams.numbers();
     keep.push(teller.0.as_raw_fd());

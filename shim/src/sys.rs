@@ -49,6 +49,14 @@ pub fn default_signals() {
     }
 }
 
+/// Takes variables out of the environment that children will get.
+pub fn forget(variables: &[&str]) {
+    for variable in variables {
+        // SAFETY: no other thread exists that could read the environment meanwhile.
+        unsafe { std::env::remove_var(variable) };
+    }
+}
+
 /// Which children to wait for.
 #[derive(Clone, Copy, Debug)]
 pub enum Which {

@@ -17,9 +17,8 @@ const KILL_TIME: Duration = Duration::from_secs(5);
 
 /// Whether the runtime knows a container of this name.
 pub fn is_known(runtime: &Runtime, id: &ContainerId, home: &Home) -> bool {
-    // A root among the other arguments, or a runtime without root: then only the runtime itself can tell.
+    // The usual roots are root's.
     let usual = geteuid().is_root() || runtime.root.is_some();
-    let usual = usual && !runtime.args.iter().any(|arg| arg.trim_start_matches('-').starts_with("root"));
     match runtime.state_dir(id).filter(|_| usual) {
         Some(dir) => dir.symlink_metadata().is_ok(),
         None => call(runtime, "state", &[], id, home),

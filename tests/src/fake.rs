@@ -2,7 +2,12 @@
 
 use crate::{binaries, node::Node};
 use sexton_common::runtime::Runtime;
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 impl Node {
     /// An executable script.
@@ -12,14 +17,21 @@ impl Node {
     #[must_use]
     pub fn script(&self, name: &str, text: &str) -> PathBuf {
         let path = self.dir().join(name);
-        // Written under another name: a process forked meanwhile may hold it open for writing, and a file
-        // that is open for writing cannot be executed (ETXTBSY); a renamed copy by `cp` is nobody's.
         let draft = self.dir().join(format!("{name}.draft"));
         fs::write(&draft, format!("#!/bin/sh\n{text}\n")).unwrap();
         fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
-        let copied = std::process::Command::new("cp").arg("-p").arg(&draft).arg(&path).status().unwrap();
-        assert!(copied.success());
+        self.copy(&draft, &path);
         path
+    }
+
+    /// Copies a program. Not by this process: another thread's fork may hold the copy open for writing for a
+    /// moment, and what is open for writing cannot be executed (ETXTBSY).
+    ///
+    /// # Panics
+    /// If it cannot be copied.
+    pub fn copy(&self, from: &Path, to: &Path) {
+        let copied = Command::new("cp").arg("-p").arg(from).arg(to).status().unwrap();
+        assert!(copied.success(), "copy {}", from.display());
     }
 
     /// runc, but for one verb: that runs `instead`, in which `$runc` is the real one. It goes on as runc if

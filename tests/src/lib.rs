@@ -13,6 +13,7 @@ pub mod binaries;
 pub mod bundle;
 pub mod cleanup;
 pub mod command;
+pub mod crash;
 pub mod daemon;
 pub mod disk;
 pub mod fake;

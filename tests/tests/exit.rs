@@ -151,8 +151,12 @@ fn an_end_before_start_returns() {
     let mut request = node.launch_request(&id, &bundle, Mode::Create);
     request.runtime = late;
     node.launch(request).unwrap();
+    let events = node.subscribe();
     node.ask(&Request::Start { id: id.clone() }).unwrap();
     assert_exact(&node, &node.wait(&id), ExitStatus::Code(7));
+    events.wait(&id, EventKind::Stopped);
+    assert_eq!(events.kinds(&id), [EventKind::Started, EventKind::Exited, EventKind::Stopped]);
+    drop(events);
     node.finish();
 }
 

@@ -264,7 +264,7 @@ fn another_user() {
     let mode = |path: &std::path::Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     assert_eq!(fs::metadata(node.layout().state()).unwrap().permissions().mode() & 0o777, 0o700);
     let copy = node.dir().join("sexton");
-    fs::copy(sexton_tests::binaries::sexton(), &copy).unwrap();
+    node.copy(&sexton_tests::binaries::sexton(), &copy);
     mode(node.dir(), 0o711);
     let nobody = |node: &Node| {
         let mut command = Command::new(&copy);

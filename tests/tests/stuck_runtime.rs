@@ -69,8 +69,9 @@ fn the_others_do_not_notice() {
         assert_eq!((info.status, info.source), (Some(killed_by(9)), Some(Source::Waited)), "known at once");
         let (_, delayed) = events.wait(id, EventKind::Delayed);
         assert_eq!(delayed.container.state, State::Gc);
-        let way = delayed.container.in_the_way.unwrap();
-        assert!(way.contains("delete"), "it says what is in the way: {way:?}");
+        assert!(delayed.container.in_the_way.is_some());
+        let says = || node.inspect(id).in_the_way.is_some_and(|way| way.contains("delete"));
+        wait_for("a word about the delete that hangs", LONG, says);
         assert!(node.remove(id, false).unwrap_err().message.contains(id.as_str()), "not while it is in GC");
     }
     let with = exits(&node, &events, "after");

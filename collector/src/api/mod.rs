@@ -5,4 +5,4 @@ mod requests;
 mod server;
 mod subscribe;
 
-pub use server::{bind, serve};
+pub use server::{bind, serve, watch_socket};

@@ -7,16 +7,8 @@ use crate::{
     overseer::Overseer,
 };
 use rustix::process::{Resource, Rlimit, getrlimit};
-use sexton_common::{
-    WallTime,
-    wire::{ApiError, ErrorCode, Node, PROTOCOL, Reply, Request, State},
-};
-use std::{
-    fs, io,
-    os::fd::OwnedFd,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use sexton_common::wire::{ApiError, ErrorCode, Node, PROTOCOL, Reply, Request, State};
+use std::{fs, io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 /// Answers one request.
 ///
@@ -66,7 +58,9 @@ async fn one(
             }
             Request::Launch(request) => {
                 overseer.ready().await;
-                launch::launch(&overseer, request, fds, nofile).await
+                let launched = launch::launch(&overseer, request, fds, nofile).await;
+                // As `docker run`: what is not 126 or 127 is 125.
+                launched.map_err(|e| ApiError { exit_code: e.exit_code.max(125), ..e })
             }
             Request::Start { id } => overseer.wish(&id, WishKind::Start).await,
             Request::Kill { id, signal } => overseer.wish(&id, WishKind::Signal(known(signal)?)).await,
@@ -126,8 +120,6 @@ fn version() -> Reply {
 }
 
 async fn node(overseer: &Overseer) -> Node {
-    static SINCE: OnceLock<WallTime> = OnceLock::new();
-    let since = *SINCE.get_or_init(WallTime::now);
     let (containers, seq) = overseer.cx.board.figures();
     let quarantine = overseer.cx.layout.quarantine();
     let count = |path: &std::path::Path| fs::read_dir(path).map_or(0, Iterator::count);
@@ -136,7 +128,7 @@ async fn node(overseer: &Overseer) -> Node {
     Node {
         version: env!("CARGO_PKG_VERSION").into(),
         pid: std::process::id(),
-        since,
+        since: overseer.cx.since,
         containers: u32::try_from(containers).unwrap_or(u32::MAX),
         descriptors: descriptors as u64,
         descriptor_limit: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),

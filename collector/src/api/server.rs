@@ -4,19 +4,24 @@ use super::{
     connection::{Connection, Incoming},
     requests,
 };
-use crate::overseer::Overseer;
-use rustix::process::{Rlimit, getuid};
+use crate::{overseer::Overseer, watch::Names};
+use rustix::{
+    fs::inotify::WatchFlags,
+    process::{Rlimit, getuid},
+};
 use sexton_common::{
     Layout,
     wire::{ApiError, ErrorCode, Reply},
 };
-use std::{fs, io, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
+use std::{fs, io, os::unix::fs::PermissionsExt, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::Semaphore,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
+/// How long clients may take to hear that we are shutting down.
+const FAREWELL: Duration = Duration::from_millis(50);
 /// Clients at once. Waiting ones and subscribers count.
 const CLIENTS: usize = 4096;
 
@@ -37,13 +42,23 @@ pub fn bind(layout: &Layout) -> io::Result<UnixListener> {
 }
 
 /// Accepts until the collector stops.
-pub async fn serve(overseer: Arc<Overseer>, listener: UnixListener, nofile: Rlimit) {
+pub async fn serve(overseer: Arc<Overseer>, mut listener: UnixListener, lost: Option<Names>, nofile: Rlimit) {
     let places = Arc::new(Semaphore::new(CLIENTS));
     let cancel = overseer.cx.cancel.clone();
     loop {
         let accepted = tokio::select! {
             () = cancel.cancelled() => return,
             accepted = listener.accept() => accepted,
+            () = unlinked(lost.as_ref(), &overseer.cx.layout) => {
+                match bind(&overseer.cx.layout) {
+                    Ok(anew) => {
+                        tracing::warn!("somebody removed the socket: there is a new one");
+                        listener = anew;
+                    }
+                    Err(e) => tracing::error!(error = %e, "somebody removed the socket, and there cannot be a new one: restart sextond"),
+                }
+                continue;
+            }
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
@@ -62,12 +77,33 @@ pub async fn serve(overseer: Arc<Overseer>, listener: UnixListener, nofile: Rlim
         let tasks = overseer.tasks.clone();
         tasks.spawn(async move {
             let cancel = overseer.cx.cancel.clone();
+            let mut client = pin!(client(&overseer, stream, nofile));
             tokio::select! {
-                () = cancel.cancelled() => {}
-                () = client(&overseer, stream, nofile) => {}
+                // Who waits for an answer is told; who only watches sees the end.
+                () = cancel.cancelled() => drop(timeout(FAREWELL, client).await),
+                () = &mut client => {}
             }
             drop(place);
         });
+    }
+}
+
+/// Watches for the socket being removed under us, e.g. by a cleaner of temporary files.
+pub fn watch_socket(layout: &Layout) -> Option<Names> {
+    let watched = Names::watch(layout.state(), WatchFlags::DELETE | WatchFlags::MOVED_FROM);
+    watched.inspect_err(|e| tracing::warn!(error = %e, "if the socket is removed, that will not be seen")).ok()
+}
+
+async fn unlinked(lost: Option<&Names>, layout: &Layout) {
+    let Some(lost) = lost else { return std::future::pending().await };
+    let socket = layout.socket();
+    loop {
+        match lost.next().await {
+            // Whatever was removed: is it still there?
+            Ok(_) if !socket.exists() => return,
+            Ok(_) => {}
+            Err(_) => return std::future::pending().await,
+        }
     }
 }
 

@@ -123,7 +123,7 @@ impl Runtimes {
 
     /// `None` if it had to be killed.
     async fn spawn_and_wait(&self, command: &mut Command, deadline: Duration) -> io::Result<Option<Outcome>> {
-        sys::limit_child_nofile(command, self.nofile);
+        sys::prepare_child(command, self.nofile);
         let mut child = command.spawn()?;
         let stderr = child.stderr.take();
         let mut group = Group(child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)));

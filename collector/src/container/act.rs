@@ -215,6 +215,12 @@ impl Task {
         if let Err(e) = self.signal(nix::libc::SIGKILL) {
             tracing::debug!(id = %self.launch.id, error = %e, "SIGKILL");
         }
+        // What is frozen by its own freezer takes no signal.
+        if let Some(init) = self.init.clone() {
+            let blocking = self.cx.cleaner.blocking.clone();
+            let name = format!("thaw {}", self.launch.id);
+            tokio::spawn(async move { blocking.run(name, move || gc::thaw(&init.cgroups)).await });
+        }
         self.kill_at = None;
         self.give_up_at = Some(Instant::now() + DIES_WITHIN);
     }

@@ -52,8 +52,10 @@ impl Facts {
             Ok(None) => return Ok(None),
             Err(ReadError::Damaged { path, damage }) => {
                 tracing::error!(id = %name, file = %path.display(), %damage, "a container's launch does not decode");
-                quarantine(layout, dir.path(), &name);
-                return Ok(None);
+                match mended(layout, &dir, &name) {
+                    Some(launch) => launch,
+                    None => return Ok(None),
+                }
             }
             Err(e) => return Err(e),
         };
@@ -98,11 +100,12 @@ impl Facts {
             (Some(_), true) if gone && !foreign => Some(UnknownReason::ShimAndCollectorKilled),
             _ => None,
         };
+        let created = self.init.is_some() && self.launch.mode == Mode::Create && !self.seen_started();
         self.phase = match &self.init {
             _ if self.unknown.is_some() => Phase::Stopping,
             None => Phase::Creating,
             Some(_) if shim_dead && !foreign => Phase::Orphaned,
-            Some(_) if self.launch.mode == Mode::Create && !self.seen_started() => Phase::Created,
+            Some(_) if created => Phase::Created,
             Some(_) => Phase::Running,
         };
     }
@@ -116,8 +119,11 @@ impl Facts {
         }
     }
 
-    fn seen_started(&self) -> bool {
-        self.started.is_some() || waits_for_start(&self.launch) == Some(false)
+    /// The runtime's word, if it can be had: a collector that was killed may have noted a start that never was.
+    fn seen_started(&mut self) -> bool {
+        let started = waits_for_start(&self.launch).map_or(self.started.is_some(), |waits| !waits);
+        self.started = self.started.filter(|_| started);
+        started
     }
 }
 
@@ -126,6 +132,20 @@ impl Facts {
 pub fn waits_for_start(launch: &Launch) -> Option<bool> {
     let state = launch.runtime.state_dir(&launch.id)?;
     state.exists().then(|| state.join("exec.fifo").exists())
+}
+
+/// The launch as far as `init` knows it; without that nothing can be done, and all of it goes to quarantine.
+fn mended(layout: &Layout, dir: &ContainerDir, name: &str) -> Option<Launch> {
+    let init = durable::read::<Init>(&dir.init()).ok().flatten().filter(|init| init.id.as_str() == name);
+    let Some(launch) = init.map(|init| init.to_launch()) else {
+        quarantine(layout, dir.path(), name);
+        return None;
+    };
+    quarantine(layout, &dir.launch(), &format!("{name}.launch"));
+    if let Err(e) = durable::write(&dir.launch(), &launch) {
+        tracing::error!(id = %name, error = %e, "the launch cannot be written anew; it is known as long as sextond runs");
+    }
+    Some(launch)
 }
 
 fn or_quarantine<T>(

@@ -52,7 +52,9 @@ impl World {
 
     fn init(&self, dir: &ContainerDir, process: ProcessIdentity) {
         let id = "c".parse().unwrap();
-        let init = Init { id, generation: 7, process, cgroups: vec![], ready: Stamp::now() };
+        let launch: Launch = durable::read(&dir.launch()).unwrap().unwrap();
+        let Launch { shim, runtime, bundle, .. } = launch;
+        let init = Init { id, generation: 7, process, cgroups: vec![], ready: Stamp::now(), shim, runtime, bundle };
         durable::write(&dir.init(), &init).unwrap();
     }
 
@@ -172,6 +174,21 @@ fn what_does_not_decode_goes_to_quarantine_and_nothing_is_invented() {
     fs::write(dir.launch(), bytes).unwrap();
     assert!(Facts::read(&w.layout, dir.clone()).unwrap().is_none());
     assert!(w.quarantined() == 1 && !dir.path().exists());
+}
+
+#[test]
+fn a_damaged_launch_is_mended_from_what_was_created() {
+    let w = World::new();
+    let dir = w.launch(w.alive, Mode::Run);
+    w.init(&dir, w.alive);
+    let before = w.read(&dir).launch;
+    fs::write(dir.launch(), "SXTN").unwrap();
+    for _ in 0..2 {
+        let facts = w.read(&dir);
+        assert_eq!(facts.phase, Phase::Running);
+        assert_eq!((facts.launch.shim, facts.launch.runtime), (before.shim, before.runtime.clone()));
+    }
+    assert_eq!(w.quarantined(), 1);
 }
 
 #[test]

@@ -4,4 +4,4 @@ mod clean;
 mod observe;
 
 pub use clean::{Cleaner, Estate};
-pub use observe::bury;
+pub use observe::{bury, thaw};

@@ -12,7 +12,8 @@ use sexton_common::{
     layout::ContainerDir,
 };
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -46,6 +47,22 @@ pub fn expected_cgroups(launch: &Launch) -> Vec<CgroupDir> {
     let config: Config = serde_json::from_slice(&text).unwrap_or_default();
     let path = config.linux.and_then(|linux| linux.cgroups_path);
     cgroup::expected(&launch.cgroups, path.as_deref(), &launch.id).unwrap_or_default()
+}
+
+/// Lets a container's own freezer go, v1 and v2. One above it is somebody else's to thaw.
+pub fn thaw(cgroups: &[CgroupDir]) {
+    for cgroup in cgroups {
+        let (file, word) = match cgroup.hierarchy.as_str() {
+            "" => ("cgroup.freeze", "0"),
+            controllers if controllers.split(',').any(|c| c == "freezer") => ("freezer.state", "THAWED"),
+            _ => continue,
+        };
+        // It may be gone, or the kernel may have no freezer there: what counts is whether the process dies.
+        let _ = fs::OpenOptions::new()
+            .write(true)
+            .open(cgroup.dir.join(file))
+            .and_then(|mut f| f.write_all(word.as_bytes()));
+    }
 }
 
 /// Removes cgroups that have no process, leaf first. What is busy stays, and is seen by the next look.

@@ -3,7 +3,9 @@
 //! None of them carries truth (I2): each only says "look".
 
 mod fifo;
+mod names;
 mod pidfd;
 
 pub use fifo::{Fifo, Ring, foreign, own};
+pub use names::Names;
 pub use pidfd::{InitWatch, Watched, zombie};

@@ -1,0 +1,127 @@
+//! Runs a program and kills it at the Nth stop: each system call has two, one before and one after it.
+
+use super::tracer::Tracer;
+use crate::wait::wait_until;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::{
+    path::PathBuf,
+    process::{Command, ExitStatus},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI32, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+/// What to run, and when to kill.
+#[derive(Debug)]
+pub struct Order {
+    /// The program. Its standard input is `/dev/null`; its streams are ours to choose.
+    pub command: Command,
+    /// Where its words are appended.
+    pub words: PathBuf,
+    /// Which process: 0 is the program itself with all of its threads, 1 its first child, 2 that one's first child.
+    pub depth: u32,
+    /// The stop at which to kill, from 1; never if `None`.
+    pub at: Option<u64>,
+}
+
+/// Where it was killed.
+#[derive(Clone, Debug)]
+pub struct Kill {
+    /// Which stop.
+    pub stop: u64,
+    /// Before the system call, or after it.
+    pub entry: bool,
+    /// The system call.
+    pub call: String,
+    /// The stops before that one, the oldest first.
+    pub before: Vec<String>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How many stops there were.
+    pub stops: u64,
+    /// Where it was killed, if it lived that long.
+    pub kill: Option<Kill>,
+    /// How the program itself, depth 0, ended.
+    pub ended: Option<ExitStatus>,
+}
+
+/// What the tracer tells while it works.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) killed: AtomicBool,
+    pub(super) target: AtomicI32,
+}
+
+/// A program that is being traced.
+#[derive(Debug)]
+pub struct Killer {
+    thread: Option<JoinHandle<Report>>,
+    told: Arc<Told>,
+}
+
+impl Killer {
+    /// Starts the program.
+    #[must_use]
+    pub fn start(order: Order) -> Self {
+        let told = Arc::new(Told::default());
+        let tell = Arc::clone(&told);
+        // Tracing belongs to a thread: only the one that attached may ask for anything.
+        let thread = std::thread::spawn(move || Tracer::new(order, tell).run());
+        Self { thread: Some(thread), told }
+    }
+
+    /// Whether the Nth stop has come.
+    #[must_use]
+    pub fn has_killed(&self) -> bool {
+        self.told.killed.load(Ordering::SeqCst)
+    }
+
+    /// Whether program and traced process are at their end.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Sends the traced process a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = self.told.target.load(Ordering::SeqCst);
+        // Its number cannot have gone to another: the tracer, who has not reaped it, says when it is over.
+        if pid != 0 && !self.is_over() {
+            let _ = kill(Pid::from_raw(pid), signal);
+        }
+    }
+
+    /// Waits until program and traced process are at their end.
+    ///
+    /// # Errors
+    /// That they are not by the deadline; then the traced process is killed.
+    ///
+    /// # Panics
+    /// If tracing failed.
+    pub fn join(mut self, deadline: Duration) -> Result<Report, String> {
+        let in_time = wait_until(deadline, || self.is_over());
+        if !in_time {
+            self.signal(Signal::SIGKILL);
+        }
+        let report = self.thread.take().unwrap().join().unwrap();
+        if in_time { Ok(report) } else { Err(format!("it did not end within {deadline:?}: {report:?}")) }
+    }
+}
+
+impl Drop for Killer {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

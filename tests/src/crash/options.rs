@@ -1,0 +1,133 @@
+//! What `sexton-crash` is asked to do.
+
+use super::{collector::Collector, gc::Gc, shim::Shim, sweep::Life};
+
+/// What it says to `--help`.
+pub const HELP: &str = "\
+Usage: sexton-crash [OPTION]...
+
+Kills a program before and after each of its system calls, one run per point, and checks that no exit is lost and
+that nothing is left behind. Needs root, runc and busybox; the programs are those in $SEXTON_BIN_DIR.
+
+  --program NAME   shim; alone (the shim, and sextond comes after the crash); sextond; gc (sextond with something in
+                   its way); first (the process that is called); between (its child, the shim's parent); all of them
+                   if not given
+  --from N         the first point (1): how to go on after a break
+  --to N           the last point (the last one of a life that nobody ends)
+  --stride K       every Kth point (1)
+  --offset J       the first of every K (0)
+  --sample COUNT   as many points, chosen at random
+  --seed S         chooses points and exit codes (the clock)
+  --reap-after MS  how late orphans are reaped (at once)
+";
+
+/// A program whose life is swept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// The process that is called.
+    First,
+    /// Its child.
+    Between,
+    /// The shim, with a collector that listens.
+    Shim,
+    /// The shim, with a collector that comes later.
+    Alone,
+    /// The collector.
+    Collector,
+    /// The collector, with something in its way.
+    Gc,
+}
+
+impl Program {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Shim, Self::Alone, Self::Collector, Self::Gc, Self::First, Self::Between];
+
+    /// As it is asked for.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Between => "between",
+            Self::Shim => "shim",
+            Self::Alone => "alone",
+            Self::Collector => "sextond",
+            Self::Gc => "gc",
+        }
+    }
+
+    /// Its life.
+    #[must_use]
+    pub fn life(self) -> Box<dyn Life> {
+        match self {
+            Self::First => Box::new(Shim::new(0, false)),
+            Self::Between => Box::new(Shim::new(1, false)),
+            Self::Shim => Box::new(Shim::new(2, false)),
+            Self::Alone => Box::new(Shim::new(2, true)),
+            Self::Collector => Box::<Collector>::default(),
+            Self::Gc => Box::<Gc>::default(),
+        }
+    }
+}
+
+/// See [`HELP`].
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which ones.
+    pub programs: Vec<Program>,
+    /// The first point.
+    pub from: u64,
+    /// The last one.
+    pub to: Option<u64>,
+    /// Every so many.
+    pub stride: u64,
+    /// Beginning with this one.
+    pub offset: u64,
+    /// As many at random.
+    pub sample: Option<u64>,
+    /// What chance comes from.
+    pub seed: u64,
+    /// How late orphans are reaped, in milliseconds.
+    pub reap_after: u64,
+}
+
+impl Options {
+    /// Of a command line without the program's name.
+    ///
+    /// # Errors
+    /// What is wrong with it, or [`HELP`].
+    pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
+        let clock = std::time::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_secs());
+        let mut options = Self {
+            programs: Program::ALL.into(),
+            from: 1,
+            to: None,
+            stride: 1,
+            offset: 0,
+            sample: None,
+            seed: clock,
+            reap_after: 0,
+        };
+        while let Some(option) = words.next() {
+            if option == "--help" || option == "-h" {
+                return Err(HELP.into());
+            }
+            let value = words.next().ok_or_else(|| format!("{option} needs a value, or is unknown: see --help"))?;
+            let number = || value.parse::<u64>().map_err(|e| format!("{option} {value}: {e}"));
+            match option.as_str() {
+                "--program" => {
+                    let program = Program::ALL.into_iter().find(|program| program.name() == value);
+                    options.programs = vec![program.ok_or_else(|| format!("there is no program {value}: see --help"))?];
+                }
+                "--from" => options.from = number()?.max(1),
+                "--to" => options.to = Some(number()?),
+                "--stride" => options.stride = number()?.max(1),
+                "--offset" => options.offset = number()?,
+                "--sample" => options.sample = Some(number()?),
+                "--seed" => options.seed = number()?,
+                "--reap-after" => options.reap_after = number()?,
+                _ => return Err(format!("unknown option {option}: see --help")),
+            }
+        }
+        Ok(options)
+    }
+}

@@ -1,0 +1,126 @@
+//! The life of a shim: launch, run, exit, record. A collector listens all the time, or comes only after the crash.
+//!
+//! Every other container waits for a word before it exits, so that it outlives its shim.
+
+use super::{
+    containers::{Rest, again, judge, judge_events, nothing_left, remove, settle},
+    killer::{Killer, Order, Report},
+    site::Party,
+    sweep::Life,
+    tally::{Outcome, Violation},
+};
+use crate::{
+    node::{Node, Options},
+    subscriber::Subscriber,
+    wait::wait_until,
+};
+use std::{fs, time::Duration};
+
+/// A shim's life ends in this time.
+const LIFE: Duration = Duration::from_secs(40);
+/// Once its container runs it is asleep after this.
+const SHIM_SLEEPS: Duration = Duration::from_millis(80);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Shim {
+    depth: u32,
+    alone: bool,
+    opened: bool,
+    node: Option<Node>,
+    party: Option<Party>,
+    events: Option<Subscriber>,
+}
+
+impl Shim {
+    /// Kills this process: 0 the one that is called, 1 the one between, 2 the shim. `alone`: nobody listens.
+    #[must_use]
+    pub fn new(depth: u32, alone: bool) -> Self {
+        Self { depth, alone, opened: false, node: None, party: None, events: None }
+    }
+
+    fn ready(&mut self) {
+        if self.node.is_none() {
+            let node = Node::with(Options { daemon: !self.alone, ..Options::default() });
+            self.party = Some(Party::new(&node, "c"));
+            self.node = Some(node);
+        }
+    }
+}
+
+impl Life for Shim {
+    fn crash(&mut self, at: Option<u64>, code: u8) -> Result<Report, String> {
+        self.ready();
+        let (Some(node), Some(party)) = (&self.node, &mut self.party) else { unreachable!() };
+        let waits = code % 2 == 0;
+        if waits { party.waits(code) } else { party.exits(code) }
+        self.events = (!self.alone).then(|| node.subscribe());
+        let command = node.shim_command("run", party.id.as_str(), party.bundle());
+        let words = node.dir().join("shim.words");
+        let _ = fs::remove_file(&words);
+        let killer = Killer::start(Order { command, words, depth: self.depth, at });
+        // If the shim lives as long as its container runs, it is killed later.
+        let over = || killer.has_killed() || killer.is_over();
+        wait_until(LIFE, || over() || (waits && party.has_run()));
+        self.opened = !waits || !wait_until(SHIM_SLEEPS, over);
+        if self.opened {
+            party.open();
+        }
+        killer.join(LIFE)
+    }
+
+    fn check(&mut self, report: &Report) -> Result<Outcome, Violation> {
+        let (Some(node), Some(party)) = (&mut self.node, &mut self.party) else { unreachable!() };
+        let launched = report.ended.is_some_and(|status| status.success());
+        if self.alone {
+            node.start_daemon();
+        }
+        party.open();
+        let rest = settle(node, &party.id)?;
+        // With nobody there to see it end there is nothing to know.
+        let may_be_unknown = self.alone && self.opened && report.kill.is_some();
+        let outcome = judge(node, party, &rest, launched, may_be_unknown)?;
+        if let Some(events) = &self.events {
+            let expected = matches!(rest, Rest::Stopped(_)).then_some(1);
+            judge_events(&events.heard(), &party.id, expected)?;
+        }
+        if !matches!(rest, Rest::Nothing) {
+            remove(node, &party.id)?;
+        }
+        if let Err(violation) = nothing_left(node) {
+            node.kill_daemon();
+            node.start_daemon();
+            let later = nothing_left(node).err().map_or("nothing".to_owned(), |violation| violation.found);
+            return Err(Violation {
+                found: format!("{}; after a restart of sextond: {later}", violation.found),
+                ..violation
+            });
+        }
+        again(node, party, !party.code)?;
+        nothing_left(node)?;
+        if self.alone {
+            node.terminate_daemon();
+            nothing_left(node)?;
+        }
+        Ok(outcome)
+    }
+
+    fn start_afresh(&mut self) {
+        (self.events, self.party, self.node) = (None, None, None);
+    }
+
+    fn words(&self) -> String {
+        let said = |node: &Node| {
+            let shim = fs::read_to_string(node.dir().join("shim.words")).unwrap_or_default();
+            format!("{}{shim}", node.words())
+        };
+        self.node.as_ref().map(said).unwrap_or_default()
+    }
+
+    fn finish(&mut self) {
+        self.events = None;
+        if let Some(node) = self.node.take() {
+            node.finish();
+        }
+    }
+}

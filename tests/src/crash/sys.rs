@@ -1,0 +1,26 @@
+//! What ptrace says about a stop, of which the C library has a union.
+#![allow(unsafe_code)]
+
+use nix::{libc, sys::ptrace, unistd::Pid};
+
+/// A tracee that is at a system call.
+#[derive(Clone, Copy, Debug)]
+pub enum At {
+    /// Before this one.
+    Entry(i64),
+    /// After the one that it was in.
+    Exit,
+}
+
+/// Where a tracee that is in a system-call stop is; `None` if it is dead by now.
+pub fn at(pid: Pid) -> Option<At> {
+    let info = ptrace::syscall_info(pid).ok()?;
+    match info.op {
+        libc::PTRACE_SYSCALL_INFO_ENTRY => {
+            // SAFETY: `op` says that the kernel filled `entry`.
+            let number = unsafe { info.u.entry.nr };
+            Some(At::Entry(number.cast_signed()))
+        }
+        _ => Some(At::Exit),
+    }
+}

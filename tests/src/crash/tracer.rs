@@ -1,0 +1,240 @@
+//! The thread that traces. It follows forks down to the process that is meant, and its threads; every other child is
+//! let go at once.
+
+use super::{
+    calls,
+    killer::{Kill, Order, Report, Told},
+    sys::{At, at},
+};
+use nix::{
+    errno::Errno,
+    libc,
+    sys::{
+        ptrace::{self, Options},
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::Pid,
+};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    fs::File,
+    io::Write,
+    os::unix::process::ExitStatusExt,
+    process::{Command, ExitStatus, Stdio},
+    sync::{Arc, atomic::Ordering},
+};
+
+/// How many stops before the last one are remembered.
+const REMEMBERED: usize = 8;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// The shell that waits for us to be attached, and becomes the program.
+    Gate,
+    /// An ancestor, at this depth, of the one that is meant.
+    Way(u32),
+    /// The one that is meant, or a thread of it.
+    Target,
+    /// Nobody of ours.
+    Stranger,
+}
+
+pub(super) struct Tracer {
+    order: Order,
+    told: Arc<Told>,
+    roles: HashMap<Pid, Role>,
+    /// Children that stopped before their parent's fork was heard of.
+    early: HashSet<Pid>,
+    inside: HashMap<Pid, i64>,
+    target: Option<Pid>,
+    target_over: bool,
+    lately: VecDeque<String>,
+    report: Report,
+}
+
+impl Tracer {
+    pub(super) fn new(order: Order, told: Arc<Told>) -> Self {
+        Self {
+            order,
+            told,
+            roles: HashMap::new(),
+            early: HashSet::new(),
+            inside: HashMap::new(),
+            target: None,
+            target_over: false,
+            lately: VecDeque::new(),
+            report: Report { stops: 0, kill: None, ended: None },
+        }
+    }
+
+    pub(super) fn run(mut self) -> Report {
+        let first = self.launch();
+        // Only what this thread started or traces: the harness waits for its own children itself.
+        let mine = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
+        while self.report.ended.is_none() || (self.target.is_some() && !self.target_over) {
+            match waitpid(None, Some(mine)) {
+                Ok(status) => self.on(first, status),
+                Err(Errno::EINTR) => {}
+                Err(e) => panic!("wait for {:?}: {e}", self.order.command),
+            }
+        }
+        // Born in the moment of the kill.
+        while let Ok(WaitStatus::PtraceEvent(pid, ..) | WaitStatus::Stopped(pid, _)) =
+            waitpid(None, Some(mine | WaitPidFlag::WNOHANG))
+        {
+            let _ = ptrace::detach(pid, None);
+        }
+        self.report
+    }
+
+    fn launch(&mut self) -> Pid {
+        let wanted = &self.order.command;
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "read go; exec \"$@\" </dev/null", "sh"]).arg(wanted.get_program()).args(wanted.get_args());
+        for (name, value) in wanted.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let words = File::options().append(true).create(true).open(&self.order.words).unwrap();
+        command.stdin(Stdio::piped()).stdout(words.try_clone().unwrap()).stderr(words);
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let first = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        self.roles.insert(first, Role::Gate);
+        let follow = Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK | Options::PTRACE_O_TRACECLONE;
+        let options = follow | Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_TRACESYSGOOD;
+        ptrace::seize(first, options).unwrap_or_else(|e| panic!("trace {:?}: {e}", self.order.command));
+        child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        first
+    }
+
+    fn on(&mut self, first: Pid, status: WaitStatus) {
+        match status {
+            WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_EXEC) if self.role(pid) == Some(Role::Gate) => {
+                self.enter(pid, 0);
+            }
+            WaitStatus::PtraceEvent(
+                pid,
+                _,
+                event @ (libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE),
+            ) => {
+                self.on_birth(pid, event == libc::PTRACE_EVENT_CLONE);
+            }
+            WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_STOP) if self.role(pid).is_none() => {
+                if self.report.kill.is_some() {
+                    let _ = ptrace::detach(pid, None);
+                } else {
+                    self.early.insert(pid);
+                }
+            }
+            WaitStatus::PtraceSyscall(pid) => self.on_call(pid),
+            WaitStatus::PtraceEvent(pid, ..) => self.go_on(pid, None),
+            WaitStatus::Stopped(pid, signal) => self.go_on(pid, Some(signal)),
+            WaitStatus::Exited(pid, code) => self.on_end(first, pid, ExitStatus::from_raw(code << 8)),
+            WaitStatus::Signaled(pid, signal, _) => self.on_end(first, pid, ExitStatus::from_raw(signal as i32)),
+            WaitStatus::Continued(_) | WaitStatus::StillAlive => {}
+        }
+    }
+
+    fn role(&self, pid: Pid) -> Option<Role> {
+        self.roles.get(&pid).copied()
+    }
+
+    /// This process is at that depth below the program.
+    fn enter(&mut self, pid: Pid, depth: u32) {
+        let role = if depth == self.order.depth { Role::Target } else { Role::Way(depth) };
+        self.roles.insert(pid, role);
+        if role == Role::Target {
+            self.aim(pid);
+        }
+        self.go_on(pid, None);
+    }
+
+    fn aim(&mut self, pid: Pid) {
+        self.target = Some(pid);
+        self.told.target.store(pid.as_raw(), Ordering::SeqCst);
+    }
+
+    fn on_birth(&mut self, parent: Pid, thread: bool) {
+        let Ok(child) = ptrace::getevent(parent) else { return };
+        let child = Pid::from_raw(i32::try_from(child).unwrap());
+        let stopped = self.early.remove(&child);
+        match self.role(parent) {
+            Some(Role::Way(depth)) => {
+                // Its first stop is yet to come, unless it was early; either way it goes on from there.
+                let next = depth + 1;
+                let role = if next == self.order.depth { Role::Target } else { Role::Way(next) };
+                self.roles.insert(child, role);
+                if role == Role::Target {
+                    self.aim(child);
+                }
+                self.roles.remove(&parent);
+                let _ = ptrace::detach(parent, None);
+            }
+            role => {
+                let target = role == Some(Role::Target);
+                self.roles.insert(child, if thread && target { Role::Target } else { Role::Stranger });
+                self.go_on(parent, None);
+            }
+        }
+        if stopped {
+            self.go_on(child, None);
+        }
+    }
+
+    fn go_on(&mut self, pid: Pid, signal: Option<Signal>) {
+        // An error means that it is dead, which is told soon.
+        let _ = match self.role(pid) {
+            Some(Role::Target) => ptrace::syscall(pid, signal),
+            Some(Role::Gate | Role::Way(_)) => ptrace::cont(pid, signal),
+            Some(Role::Stranger) | None => {
+                self.roles.remove(&pid);
+                ptrace::detach(pid, signal)
+            }
+        };
+    }
+
+    fn on_call(&mut self, pid: Pid) {
+        if self.report.kill.is_some() {
+            return;
+        }
+        self.report.stops += 1;
+        let Some(at) = at(pid) else { return };
+        let (entry, number) = match at {
+            At::Entry(number) => {
+                self.inside.insert(pid, number);
+                (true, Some(number))
+            }
+            At::Exit => (false, self.inside.get(&pid).copied()),
+        };
+        let call = number.map_or_else(|| "(birth)".to_owned(), calls::name);
+        if self.order.at == Some(self.report.stops) {
+            let before = self.lately.drain(..).collect();
+            self.report.kill = Some(Kill { stop: self.report.stops, entry, call, before });
+            let target = self.target.unwrap_or(pid);
+            let _ = kill(target, Signal::SIGKILL);
+            self.told.killed.store(true, Ordering::SeqCst);
+            return;
+        }
+        if entry {
+            if self.lately.len() == REMEMBERED {
+                self.lately.pop_front();
+            }
+            self.lately.push_back(call);
+        }
+        self.go_on(pid, None);
+    }
+
+    fn on_end(&mut self, first: Pid, pid: Pid, status: ExitStatus) {
+        self.roles.remove(&pid);
+        self.inside.remove(&pid);
+        if pid == first {
+            self.report.ended = Some(status);
+        }
+        if Some(pid) == self.target {
+            self.target_over = true;
+        }
+    }
+}

@@ -115,9 +115,11 @@ impl Task {
             self.attempts += 1;
         }
         let mut info = self.info();
-        if kind == EventKind::Created {
-            // Whatever follows at once.
-            info.state = State::Created;
+        // As it was at that moment, whatever follows at once.
+        match kind {
+            EventKind::Created => info.state = State::Created,
+            EventKind::Started => info.state = State::Running,
+            _ => {}
         }
         self.cx.board.publish(kind, info);
     }

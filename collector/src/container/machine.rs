@@ -88,7 +88,10 @@ impl Machine {
             }
             (Event::SeenStarted, P::Created) => self.to(P::Running, [A::Publish(EventKind::Started)]),
             (Event::Exit, P::Creating | P::Created | P::Running | P::Orphaned) => {
-                let mut actions = self.to(P::Stopping, [A::Publish(EventKind::Exited), A::AnswerExit]);
+                // It ended before the runtime said that it had started it.
+                let started = self.phase == P::Created && self.job == Some(Job::Start);
+                let mut actions: Vec<_> = started.then_some(A::Publish(EventKind::Started)).into_iter().collect();
+                actions.extend(self.to(P::Stopping, [A::Publish(EventKind::Exited), A::AnswerExit]));
                 // A start that is under way ends first: the runtime is never called twice at once.
                 actions.extend(self.begin(Job::Clean));
                 actions

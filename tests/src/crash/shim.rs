@@ -52,8 +52,12 @@ impl Life for Shim {
     fn crash(&mut self, at: Option<u64>, code: u8) -> Result<Report, String> {
         self.ready();
         let (Some(node), Some(party)) = (&self.node, &mut self.party) else { unreachable!() };
-        let waits = code % 2 == 0;
-        if waits { party.waits(code) } else { party.exits(code) }
+        let waits = code.is_multiple_of(2);
+        if waits {
+            party.waits(code)
+        } else {
+            party.exits(code)
+        }
         self.events = (!self.alone).then(|| node.subscribe());
         let command = node.shim_command("run", party.id.as_str(), party.bundle());
         let words = node.dir().join("shim.words");

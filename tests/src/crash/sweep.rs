@@ -69,7 +69,10 @@ pub fn sweep(program: Program, options: &Options, interrupt: &Interrupt) -> Tall
         let (report, result) = point(life.as_mut(), Some(at), chance.code());
         if interrupt.wanted() {
             life.start_afresh();
-            println!("{name}: interrupted; go on with --program {name} --from {at}\n{name}: {tally}; {:.0?}", begin.elapsed());
+            println!(
+                "{name}: interrupted; go on with --program {name} --from {at}\n{name}: {tally}; {:.0?}",
+                begin.elapsed()
+            );
             std::process::exit(130);
         }
         let kill = report.and_then(|report| report.kill);

@@ -88,6 +88,7 @@ impl Tracer {
         self.report
     }
 
+    #[expect(clippy::zombie_processes, reason = "the loop waits for whatever is ours")]
     fn launch(&mut self) -> Pid {
         let wanted = &self.order.command;
         let mut command = Command::new("/bin/sh");

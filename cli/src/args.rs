@@ -1,39 +1,7 @@
-//! The command line, and the values that it understands.
+//! The values that the command line understands.
 
-use crate::{commands, commands::Command};
-use clap::Parser;
-use sexton_common::{Layout, launch::Stdio, wire::PROTOCOL};
+use sexton_common::{launch::Stdio, wire::PROTOCOL};
 use std::{path::PathBuf, time::Duration};
-
-/// Runs containers and tells how they ended: exactly, once, and leaving nothing behind.
-#[derive(Debug, Parser)]
-#[command(name = "sexton", version, max_term_width = 100)]
-#[command(after_help = "Exit codes: the container's own for run and wait (128 + N if signal N ended it); 125 if its \
-    status is unknown or sexton failed to run it; 124 if wait timed out; 2 for bad usage; else 1.")]
-pub struct Cli {
-    /// sextond's state directory [default: $SEXTON_STATE_DIR, else /run/sexton]
-    #[arg(long, global = true, value_name = "DIR", value_parser = absolute)]
-    pub state_dir: Option<PathBuf>,
-    /// What to do.
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-impl Cli {
-    /// Where everything lies.
-    pub fn layout(&self) -> Layout {
-        Layout::resolve(self.state_dir.clone(), None)
-    }
-}
-
-impl Command {
-    /// Whether its exit code is a container's, so that its own failures need one that containers rarely have:
-    /// 125, as `docker run` and `podman wait` do.
-    pub fn speaks_for_a_container(&self) -> bool {
-        use commands::Command::{Create, Run, Wait};
-        matches!(self, Run(_) | Create(_) | Wait(_))
-    }
-}
 
 /// This client's release and protocol.
 pub fn own_version() -> (&'static str, u32) {
@@ -87,12 +55,6 @@ pub fn millis(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_definition_is_sound() {
-        Cli::command().debug_assert();
-    }
 
     #[test]
     fn durations() {
@@ -120,46 +82,5 @@ mod tests {
         assert_eq!(program("crun").unwrap(), PathBuf::from("crun"));
         assert!(program("./crun").unwrap().is_absolute());
         assert!(program("").is_err());
-    }
-
-    #[test]
-    fn every_verb_parses() {
-        for line in [
-            "run -d --rm c1 --bundle /b --runtime crun --runtime-root /r --runtime-arg --debug --stdio file:/o --timeout 5s",
-            "create c1 -b .",
-            "start c1 c2",
-            "ps -a --json",
-            "wait c1 c2 --timeout 10s --json",
-            "events --json --since 7",
-            "inspect c1 --json",
-            "kill c1",
-            "kill c1 hup",
-            "stop c1 c2 -t 10 -s INT",
-            "rm -f c1 c2",
-            "watch --id c1 --fifo /f --pid 5 --shim-pid 6 --runtime runc --runtime-root /r --bundle /b --json",
-            "version --json",
-            "doctor --json",
-            "ps --state-dir /s",
-        ] {
-            let parsed = Cli::try_parse_from(["sexton"].into_iter().chain(line.split(' ')));
-            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
-        }
-    }
-
-    #[test]
-    fn bad_input_is_refused_with_a_reason() {
-        let long = "x".repeat(129);
-        let refused = |line: &[&str], word: &str| {
-            let error = Cli::try_parse_from(["sexton"].iter().chain(line)).unwrap_err().to_string();
-            assert!(error.contains(word), "{line:?}: {error}");
-        };
-        refused(&["inspect", "../x"], "may not contain '/'");
-        refused(&["wait", ".."], "is a directory, not a container id");
-        refused(&["start", ""], "may not be empty");
-        refused(&["rm", &long], "at most 128 bytes, this one has 129");
-        refused(&["run", "c1"], "--bundle");
-        refused(&["kill", "c1", "NOSUCH"], "is not a signal");
-        refused(&["stop"], "<ID>...");
-        refused(&["run", "c1", "-b", ""], "give a path");
     }
 }

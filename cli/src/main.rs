@@ -17,8 +17,8 @@ mod show;
 mod signal;
 mod table;
 
-use args::Cli;
 use clap::{Parser, error::ErrorKind};
+use commands::Cli;
 use std::{ffi::OsString, process::ExitCode};
 
 /// What `docker run` ends with when it was not the container that failed.

@@ -3,6 +3,7 @@
 use crate::{
     api,
     backend::{Lanes, Runtimes},
+    births::Births,
     blocking::Blocking,
     config::{Args, Config},
     context::Context,
@@ -11,7 +12,6 @@ use crate::{
     logging::Levels,
     overseer::Overseer,
     probe::Probe,
-    recover::Births,
 };
 use rustix::{
     fs::{FlockOperation, flock},

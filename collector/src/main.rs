@@ -2,6 +2,7 @@
 
 mod api;
 mod backend;
+mod births;
 mod blocking;
 mod board;
 mod config;

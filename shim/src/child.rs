@@ -1,6 +1,6 @@
 //! One call of the runtime, with a deadline.
 
-use crate::{leftovers, shim::Home, stdio::Streams, sys};
+use crate::{home::Home, leftovers, stdio::Streams, sys};
 use nix::unistd::execv;
 use rustix::{
     event::{PollFd, PollFlags, poll},

@@ -18,6 +18,7 @@ mod announce;
 mod args;
 mod birth;
 mod child;
+mod home;
 mod leftovers;
 mod lifecycle;
 mod place;
@@ -38,7 +39,14 @@ fn main() {
         Ok(Command::Help) => report::print(args::HELP),
         Ok(Command::Version) => report::print(concat!("sexton-shim ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Launch(plan)) => match birth::roots(&plan.layout).and_then(|()| birth::fork_twice()) {
-            Ok(Side::First(ear)) => report::answer_for(ear, &plan),
+            Ok(Side::First(ear)) => {
+                let passed = report::answer_for(ear, &plan.id);
+                // It never got as far as a name that anybody else would find.
+                if let Some(shim) = passed.killed {
+                    let _ = place::bury(plan.layout.unborn(shim).path());
+                }
+                passed.code
+            }
             Ok(Side::Shim(teller)) => shim::live(*plan, teller),
             Err(failure) => report::failed(&failure),
         },

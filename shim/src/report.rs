@@ -1,7 +1,6 @@
 //! What the caller gets to see: one line of JSON, or why not.
 
-use crate::{args::Plan, place};
-use sexton_common::wire::Launched;
+use sexton_common::{ContainerId, wire::Launched};
 use std::{
     fs::File,
     io::{Read, Write},
@@ -67,32 +66,33 @@ impl Teller {
     }
 }
 
-/// Waits for the shim's word and passes it on; the exit code.
-pub fn answer_for(ear: OwnedFd, plan: &Plan) -> u8 {
-    let id = &plan.id;
+/// What the first process passed on.
+#[derive(Debug)]
+pub struct Passed {
+    /// The exit code.
+    pub code: u8,
+    /// The shim, if it was killed before it said how it went.
+    pub killed: Option<u32>,
+}
+
+/// Waits for the shim's word and passes it on.
+pub fn answer_for(ear: OwnedFd, id: &ContainerId) -> Passed {
     let mut ear = File::from(ear);
     let shim = introduced(&mut ear);
-    match hear(ear) {
-        Some((0, line)) => {
-            if print(&format!("{line}\n")) == 0 {
-                return 0;
-            }
-            // It is there all the same: who cannot be told must not believe that it failed for good.
-            failed(&Failure::ours(format!(
-                "container {id} is launched, but stdout cannot be written: see `sexton inspect {id}`"
-            )))
-        }
+    let heard = hear(ear);
+    let killed = shim.filter(|_| heard.is_none());
+    let code = match heard {
+        Some((0, line)) if print(&format!("{line}\n")) == 0 => 0,
+        // It is there all the same: who cannot be told must not believe that it failed for good.
+        Some((0, _)) => failed(&Failure::ours(format!(
+            "container {id} is launched, but stdout cannot be written: see `sexton inspect {id}`"
+        ))),
         Some((code, message)) => failed(&Failure { code, message }),
-        None => {
-            // It never got as far as a name that anybody else would find.
-            if let Some(shim) = shim {
-                let _ = place::bury(plan.layout.unborn(shim).path());
-            }
-            failed(&Failure::ours(format!(
-                "the shim was killed while creating {id}: `sexton rm -f {id}` removes what is left of it"
-            )))
-        }
-    }
+        None => failed(&Failure::ours(format!(
+            "the shim was killed while creating {id}: `sexton rm -f {id}` removes what is left of it"
+        ))),
+    };
+    Passed { code, killed }
 }
 
 fn introduced(channel: &mut File) -> Option<u32> {

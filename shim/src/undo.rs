@@ -3,9 +3,9 @@
 use crate::{
     args::Plan,
     child::{Call, End},
+    home::Home,
     leftovers,
     place::Place,
-    shim::Home,
     stdio::Streams,
 };
 use rustix::process::geteuid;

@@ -193,6 +193,15 @@ impl Node {
         Subscriber::start(self.client(), None)
     }
 
+    /// The collector answers.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn assert_alive(&self) {
+        assert!(matches!(self.ask(&Request::Version {}), Ok(Reply::Version { .. })), "{}", self.words());
+    }
+
     /// The exit record on disk.
     ///
     /// # Panics

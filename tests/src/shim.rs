@@ -29,6 +29,19 @@ impl Node {
         launched(&run(&mut self.shim_command(verb, id.as_str(), bundle)).ok())
     }
 
+    /// It failed with that code, said those words and nothing else, and nothing is left.
+    ///
+    /// # Panics
+    /// If it did not, or something is.
+    #[track_caller]
+    pub fn assert_failed(&self, ended: &Ended, code: i32, words: &str) {
+        assert_eq!(ended.code(), code, "{ended:?}");
+        assert_eq!(ended.stdout, "", "{ended:?}");
+        assert!(ended.stderr.contains(words), "{words:?} is not in {ended:?}");
+        assert!(ended.stderr.ends_with('\n'), "{ended:?}");
+        self.assert_clean();
+    }
+
     /// `runc VERB ARGS` on the node's root.
     #[must_use]
     pub fn runc(&self, verb: &str, args: &[&str]) -> Command {

@@ -176,8 +176,7 @@ fn send(connection: &mut Connection, request: LaunchRequest) -> Result<(), Failu
 mod tests {
     use super::*;
     use crate::{
-        args::Cli,
-        commands::Command,
+        commands::{Cli, Command},
         fake::{self, Fake},
     };
     use clap::Parser;

@@ -1,4 +1,4 @@
-//! The verbs.
+//! The command line, and its verbs.
 
 mod events;
 mod inspect;
@@ -10,8 +10,39 @@ mod version;
 mod wait;
 mod watch;
 
-use crate::{args::Cli, daemon::Daemon, doctor, failure::Failure};
-use clap::Subcommand;
+use crate::{args, daemon::Daemon, doctor, failure::Failure};
+use clap::{Parser, Subcommand};
+use sexton_common::Layout;
+use std::path::PathBuf;
+
+/// Runs containers and tells how they ended: exactly, once, and leaving nothing behind.
+#[derive(Debug, Parser)]
+#[command(name = "sexton", version, max_term_width = 100)]
+#[command(after_help = "Exit codes: the container's own for run and wait (128 + N if signal N ended it); 125 if its \
+    status is unknown or sexton failed to run it; 124 if wait timed out; 2 for bad usage; else 1.")]
+pub struct Cli {
+    /// sextond's state directory [default: $SEXTON_STATE_DIR, else /run/sexton]
+    #[arg(long, global = true, value_name = "DIR", value_parser = args::absolute)]
+    pub state_dir: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Cli {
+    /// Where everything lies.
+    pub fn layout(&self) -> Layout {
+        Layout::resolve(self.state_dir.clone(), None)
+    }
+}
+
+impl Command {
+    /// Whether its exit code is a container's, so that its own failures need one that containers rarely have:
+    /// 125, as `docker run` and `podman wait` do.
+    pub fn speaks_for_a_container(&self) -> bool {
+        matches!(self, Self::Run(_) | Self::Create(_) | Self::Wait(_))
+    }
+}
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -61,5 +92,57 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Command::Watch(watch) => watch.execute(&daemon),
         Command::Version(version) => version.execute(&daemon),
         Command::Doctor(doctor) => doctor.execute(&daemon),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_parses() {
+        for line in [
+            "run -d --rm c1 --bundle /b --runtime crun --runtime-root /r --runtime-arg --debug --stdio file:/o --timeout 5s",
+            "create c1 -b .",
+            "start c1 c2",
+            "ps -a --json",
+            "wait c1 c2 --timeout 10s --json",
+            "events --json --since 7",
+            "inspect c1 --json",
+            "kill c1",
+            "kill c1 hup",
+            "stop c1 c2 -t 10 -s INT",
+            "rm -f c1 c2",
+            "watch --id c1 --fifo /f --pid 5 --shim-pid 6 --runtime runc --runtime-root /r --bundle /b --json",
+            "version --json",
+            "doctor --json",
+            "ps --state-dir /s",
+        ] {
+            let parsed = Cli::try_parse_from(["sexton"].into_iter().chain(line.split(' ')));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn bad_input_is_refused_with_a_reason() {
+        let long = "x".repeat(129);
+        let refused = |line: &[&str], word: &str| {
+            let error = Cli::try_parse_from(["sexton"].iter().chain(line)).unwrap_err().to_string();
+            assert!(error.contains(word), "{line:?}: {error}");
+        };
+        refused(&["inspect", "../x"], "may not contain '/'");
+        refused(&["wait", ".."], "is a directory, not a container id");
+        refused(&["start", ""], "may not be empty");
+        refused(&["rm", &long], "at most 128 bytes, this one has 129");
+        refused(&["run", "c1"], "--bundle");
+        refused(&["kill", "c1", "NOSUCH"], "is not a signal");
+        refused(&["stop"], "<ID>...");
+        refused(&["run", "c1", "-b", ""], "give a path");
     }
 }

@@ -2,13 +2,14 @@
 //! start, exits, clean-up, removal, stop. After the crash another one, which nobody kills, must find everything.
 
 use super::{
-    containers::{Rest, again, judge, judge_events, nothing_left, remove, settle},
+    containers::{REST_WITHIN, Rest, again, judge, judge_events, nothing_left, remove, settle},
     killer::{Killer, Order, Report},
     site::Party,
     sweep::Life,
     tally::{Outcome, Violation},
 };
 use crate::{
+    command::run,
     daemon::Daemon,
     node::{Node, Options},
     subscriber::{Heard, Subscriber},
@@ -29,11 +30,16 @@ use std::{
 /// A collector's life ends in this time.
 const LIFE: Duration = Duration::from_secs(60);
 
+/// By then it has nothing left to do.
+const RECOVERY: Duration = Duration::from_secs(1);
+
 /// What was asked for one container, and answered.
 #[derive(Debug, Default)]
 struct Deeds {
     /// It is created and started in two steps.
     creation: bool,
+    /// The collector removes it by itself.
+    auto_remove: bool,
     launched: bool,
     created: bool,
     start_asked: bool,
@@ -59,6 +65,7 @@ impl Deeds {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Collector {
+    twice: bool,
     node: Option<Node>,
     /// One that has exited, one that runs, one that is launched, one that is created and started.
     parties: Vec<(Party, Deeds)>,
@@ -67,6 +74,12 @@ pub struct Collector {
 }
 
 impl Collector {
+    /// The one that recovers from the crash is killed, too, somewhere in the middle of it.
+    #[must_use]
+    pub fn twice() -> Self {
+        Self { twice: true, ..Self::default() }
+    }
+
     fn prepare(&mut self, code: u8) {
         if self.node.is_none() {
             let config = "[exit]\nbackoff_first = \"100ms\"\n".to_owned();
@@ -82,10 +95,12 @@ impl Collector {
             other.exits(code.wrapping_add(100));
             *deeds = Deeds { creation, ..Deeds::default() };
         }
-        node.shim("run", &exited.id, exited.bundle());
+        let auto_remove = code.is_multiple_of(2);
+        let mut command = node.shim_command("run", exited.id.as_str(), exited.bundle());
+        let _ = run(command.args(auto_remove.then_some("--rm"))).ok();
         node.shim("run", &running.id, running.bundle());
         wait_for("a record", LONG, || node.record(&exited.id).is_some());
-        *exited_deeds = Deeds { launched: true, record: node.record(&exited.id), ..Deeds::default() };
+        *exited_deeds = Deeds { launched: true, auto_remove, record: node.record(&exited.id), ..Deeds::default() };
         *running_deeds = Deeds { launched: true, ..Deeds::default() };
     }
 
@@ -116,7 +131,8 @@ impl Collector {
             ask(wait(&party.id))?;
             running.0.open();
             ask(wait(&running.0.id))?;
-            for (party, deeds) in [exited, running, launched, created] {
+            let removable = [exited, running, launched, created].into_iter().filter(|(_, deeds)| !deeds.auto_remove);
+            for (party, deeds) in removable {
                 deeds.removal_asked = true;
                 ask(remove(&party.id))?;
                 deeds.removed = true;
@@ -128,6 +144,11 @@ impl Collector {
         killer.signal(Signal::SIGTERM);
         lived
     }
+}
+
+fn vanishes(node: &Node, id: &ContainerId) -> Result<(), Violation> {
+    let gone = wait_until(REST_WITHIN, || node.list(true).iter().all(|info| info.id != *id));
+    if gone { Ok(()) } else { Err(Violation::leaked(format!("{id} was to be removed once it is clean"))) }
 }
 
 /// A collector that is killed at the stop `at`.
@@ -159,6 +180,14 @@ impl Life for Collector {
         let lived = self.drive(&killer);
         let report = killer.join(LIFE)?;
         self.trouble = lived.err().filter(|_| report.kill.is_none());
+        if let (true, Some(kill)) = (self.twice, &report.kill) {
+            // Most of what comes before is the same in every life.
+            let at = 500 + (kill.stop * 7919 + u64::from(code)) % 1200;
+            let second = Killer::start(traced(node, Some(at)));
+            wait_until(RECOVERY, || second.has_killed() || second.is_over());
+            second.signal(Signal::SIGTERM);
+            second.join(LIFE)?;
+        }
         Ok(report)
     }
 
@@ -179,6 +208,10 @@ impl Life for Collector {
             let rest = settle(node, &party.id)?;
             if let Some(before) = &self.before {
                 judge_events(before, &party.id, None)?;
+            }
+            if deeds.auto_remove {
+                vanishes(node, &party.id)?;
+                continue;
             }
             match rest {
                 Rest::Nothing if deeds.removal_asked => continue,

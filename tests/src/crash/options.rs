@@ -9,9 +9,9 @@ Usage: sexton-crash [OPTION]...
 Kills a program before and after each of its system calls, one run per point, and checks that no exit is lost and
 that nothing is left behind. Needs root, runc and busybox; the programs are those in $SEXTON_BIN_DIR.
 
-  --program NAME   shim; alone (the shim, and sextond comes after the crash); sextond; gc (sextond with something in
-                   its way); first (the process that is called); between (its child, the shim's parent); all of them
-                   if not given
+  --program NAME   shim; alone (the shim, and sextond comes after the crash); sextond; twice (sextond, and while it
+                   recovers once more); gc (sextond with something in its way); first (the process that is called);
+                   between (its child, the shim's parent); all of them if not given
   --from N         the first point (1): how to go on after a break
   --to N           the last point (the last one of a life that nobody ends)
   --stride K       every Kth point (1)
@@ -34,13 +34,15 @@ pub enum Program {
     Alone,
     /// The collector.
     Collector,
+    /// The collector, and the one after it.
+    Twice,
     /// The collector, with something in its way.
     Gc,
 }
 
 impl Program {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Shim, Self::Alone, Self::Collector, Self::Gc, Self::First, Self::Between];
+    pub const ALL: [Self; 7] = [Self::Shim, Self::Alone, Self::Collector, Self::Twice, Self::Gc, Self::First, Self::Between];
 
     /// As it is asked for.
     #[must_use]
@@ -51,6 +53,7 @@ impl Program {
             Self::Shim => "shim",
             Self::Alone => "alone",
             Self::Collector => "sextond",
+            Self::Twice => "twice",
             Self::Gc => "gc",
         }
     }
@@ -64,6 +67,7 @@ impl Program {
             Self::Shim => Box::new(Shim::new(2, false)),
             Self::Alone => Box::new(Shim::new(2, true)),
             Self::Collector => Box::<Collector>::default(),
+            Self::Twice => Box::new(Collector::twice()),
             Self::Gc => Box::<Gc>::default(),
         }
     }

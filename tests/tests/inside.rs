@@ -104,6 +104,8 @@ fn by_careless_callers(node: &Node) {
     assert_eq!(fs::read_link(format!("/proc/{}/cwd", launched.shim_pid)).unwrap(), Path::new("/"), "the shim's");
     node.kill(&id, 9);
     assert_eq!(node.wait(&id).status, Some(killed_by(9)));
+    // Nobody calls the runtime any more, so the notes are whole.
+    node.wait_state(&id, State::Stopped);
     called_cleanly(&fs::read_to_string(&notes).unwrap());
 
     fs::remove_file(&notes).unwrap();

@@ -180,7 +180,7 @@ impl Life for Collector {
         let lived = self.drive(&killer);
         let report = killer.join(LIFE)?;
         self.trouble = lived.err().filter(|_| report.kill.is_none());
-        if let (true, Some(kill)) = (self.twice, &report.kill) {
+        if let (true, Some(kill), Some(node)) = (self.twice, &report.kill, &self.node) {
             // Most of what comes before is the same in every life.
             let at = 500 + (kill.stop * 7919 + u64::from(code)) % 1200;
             let second = Killer::start(traced(node, Some(at)));

@@ -42,7 +42,8 @@ pub enum Program {
 
 impl Program {
     /// All of them.
-    pub const ALL: [Self; 7] = [Self::Shim, Self::Alone, Self::Collector, Self::Twice, Self::Gc, Self::First, Self::Between];
+    pub const ALL: [Self; 7] =
+        [Self::Shim, Self::Alone, Self::Collector, Self::Twice, Self::Gc, Self::First, Self::Between];
 
     /// As it is asked for.
     #[must_use]

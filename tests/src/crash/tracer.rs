@@ -113,7 +113,7 @@ impl Tracer {
 
     fn on(&mut self, first: Pid, status: WaitStatus) {
         match status {
-            WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_EXEC) if self.role(pid) == Some(Role::Gate) => {
+            WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_EXEC) if self.has_passed_the_gate(pid) => {
                 self.enter(pid, 0);
             }
             WaitStatus::PtraceEvent(
@@ -137,6 +137,13 @@ impl Tracer {
             WaitStatus::Signaled(pid, signal, _) => self.on_end(first, pid, ExitStatus::from_raw(signal as i32)),
             WaitStatus::Continued(_) | WaitStatus::StillAlive => {}
         }
+    }
+
+    /// Not when the shell itself is executed, which may be after we were attached.
+    fn has_passed_the_gate(&self, pid: Pid) -> bool {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let program = words.split(|byte| *byte == 0).next();
+        self.role(pid) == Some(Role::Gate) && program == Some(self.order.command.get_program().as_encoded_bytes())
     }
 
     fn role(&self, pid: Pid) -> Option<Role> {

@@ -144,8 +144,9 @@ impl Overseer {
     /// Tells the subscribers of a container that nobody has heard of before.
     fn tell(&self, phase: Phase, info: &ContainerInfo) {
         let board = &self.cx.board;
-        // What had ended before we began was told by whoever was there; a snapshot has it.
-        let ended_unseen = phase == Phase::Stopping && *self.ready.borrow();
+        // What had ended before we began was told by whoever was there, and a snapshot has it; but not one that
+        // removes itself: who waits for it finds it among the events.
+        let ended_unseen = phase == Phase::Stopping && (*self.ready.borrow() || info.auto_remove);
         if !matches!(phase, Phase::Created | Phase::Running | Phase::Orphaned) && !ended_unseen {
             return board.update(info.clone());
         }

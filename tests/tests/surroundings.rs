@@ -1,13 +1,13 @@
 //! What the machine around a container does to it: service managers, cleaners of temporary files, freezers,
 //! stopped shims, and others who use the same names.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot unwrap fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot unwrap fails")]
 
 use rustix::process::{Pid, Signal, kill_process};
 use sexton_common::{
     ExitStatus, Source, Stamp, durable,
-    launch::Started,
-    wire::{Request, State},
+    launch::{Mode, Started},
+    wire::{LaunchRequest, Reply, Request, State},
 };
 use sexton_tests::{
     Bundle, LONG, Node, binaries, daemon::Daemon, node_api::killed_by, proc, run, shim::launched, skipped, wait_for,
@@ -207,5 +207,28 @@ fn a_start_that_was_only_noted_can_be_made_good() {
     node.ask(&Request::Start { id: id.clone() }).unwrap();
     assert_eq!(node.wait(&id).status, Some(ExitStatus::Code(7)));
     node.remove_all();
+    node.finish();
+}
+
+/// It is gone when the collector is back; whoever waits for that very run gets its status all the same.
+#[test]
+fn one_that_removes_itself_while_nobody_is_there_is_not_lost() {
+    if skipped() {
+        return;
+    }
+    let mut node = Node::new();
+    let id = node.id("a");
+    let (bundle, gate) = Bundle::new(&node, "gated").gated();
+    let request = LaunchRequest { auto_remove: true, ..node.launch_request(&id, &bundle.write(), Mode::Run) };
+    let launched = node.launch(request).unwrap();
+    node.kill_daemon();
+    gate.exit(5);
+    wait_for("the shim leaves", LONG, || proc::is_dead(launched.shim_pid));
+    node.start_daemon();
+    wait_for("it is removed", LONG, || node.list(true).is_empty());
+    match node.ask(&Request::Wait { id, generation: Some(launched.generation) }) {
+        Ok(Reply::Container(info)) => assert_eq!(info.status, Some(ExitStatus::Code(5))),
+        other => panic!("{other:?}"),
+    }
     node.finish();
 }

@@ -30,6 +30,8 @@ impl Task {
                 self.fifo = Some(fifo);
                 // A writer that was gone before we opened it will never hang up on us.
                 match self.launch.shim.look() {
+                    // It may be dying: a killed process closes its files a moment before it is a zombie.
+                    Ok(Presence::Alive(_)) if !self.is_foreign() => self.look_at = Some(Instant::now() + LOOK_AGAIN),
                     Ok(Presence::Alive(_)) => {}
                     _ if self.is_foreign() && self.watch.is_some() => {}
                     _ if self.is_foreign() => self.look_at = Some(Instant::now() + FOREIGN_TELLS_WITHIN),

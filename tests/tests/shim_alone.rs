@@ -3,13 +3,11 @@
 
 use rustix::process::Signal;
 use sexton_common::{
-    ContainerId, ExitRecord, ExitStatus, Init, Launch, Layout, Source, durable,
+    ExitRecord, ExitStatus, Init, Launch, Layout, Source, durable,
     launch::{Mode, Origin, Stdio},
     wire::Launched,
 };
-use sexton_tests::{
-    Bundle, LONG, Node, helper::helper, node_api::killed_by, proc, run, shim::launched, skipped, wait_for,
-};
+use sexton_tests::{Bundle, LONG, Node, node_api::killed_by, proc, run, shim::launched, skipped, wait_for};
 use std::{
     fs::{self, File},
     io::Read,
@@ -81,10 +79,8 @@ fn file_and_fifo_say_the_same() {
     assert!(record.usage.unwrap().max_rss_kib > 0);
     assert_eq!(record.oom_killed, Some(false));
     assert!(record.memory_peak.unwrap() > 0 && record.cpu_ns.unwrap() > 0);
-    assert_eq!(
-        proc::field_of(&format!("g:{}", launched.generation / 1_000_000), "g").unwrap().parse::<u64>().unwrap(),
-        started.boot_ns / 1_000_000_000
-    );
+    let generation = before.boot_ns / 1000..=started.boot_ns / 1000;
+    assert!(generation.contains(&launched.generation), "microseconds since boot, when it was asked for");
     node.bury(&id);
     node.finish();
 }
@@ -268,22 +264,6 @@ fn the_environment_names_the_state_directory() {
     let launched = launched(&run(&mut command).ok());
     assert!(launched.exit_file.starts_with(node.layout().state()));
     wait_for("the record", LONG, || node.record(&id).is_some());
-    wait_for("the shim's end", LONG, || proc::is_dead(launched.shim_pid));
-    node.bury(&id);
-    node.finish();
-}
-
-#[test]
-fn a_static_helper_runs() {
-    if skipped() {
-        return;
-    }
-    let node = Node::bare();
-    let id: ContainerId = node.id("a");
-    let bundle = Bundle::new(&node, "a").program(&helper("threads"), &["exec", "7"]).write();
-    let launched = node.shim("run", &id, &bundle);
-    wait_for("the record", LONG, || node.record(&id).is_some());
-    assert_eq!(node.record(&id).unwrap().status, ExitStatus::Code(7));
     wait_for("the shim's end", LONG, || proc::is_dead(launched.shim_pid));
     node.bury(&id);
     node.finish();

@@ -16,6 +16,7 @@ command -v cargo >/dev/null || {
 need cc gcc libc6-dev
 if [ "$want" = run ]; then
     need runc runc
+    need crun crun
     need unshare util-linux
     need mount mount
     need ps procps

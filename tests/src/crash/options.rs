@@ -136,3 +136,32 @@ impl Options {
         Ok(options)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Options, String> {
+        Options::parse(words.iter().map(|word| (*word).to_owned()))
+    }
+
+    #[test]
+    fn what_is_asked_for_is_understood() {
+        let options = parse(&["--program", "gc", "--from", "7", "--stride", "3", "--seed", "9"]).unwrap();
+        assert_eq!((options.programs, options.from, options.stride, options.seed), (vec![Program::Gc], 7, 3, 9));
+        assert_eq!(parse(&[]).unwrap().programs, Program::ALL);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (words, part) in [
+            (&["--program", "init"][..], "init"),
+            (&["--from"], "--from"),
+            (&["--to", "soon"], "soon"),
+            (&["--walk", "1"], "--walk"),
+            (&["--help"], "Usage"),
+        ] {
+            assert!(parse(words).unwrap_err().contains(part), "{words:?}");
+        }
+    }
+}

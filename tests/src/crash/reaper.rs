@@ -56,7 +56,7 @@ pub fn stay_above(reap_after: Duration) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     let child = command.args(std::env::args_os().skip(1)).env(INNER, "1").spawn().unwrap();
     let child = Pid::from_raw(child.id().cast_signed());
-    let mut code = 1;
+    let (mut code, mut over) = (1, false);
     while let Ok(_) | Err(Errno::EINTR) = waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {
         observe(reap_after);
         while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
@@ -66,10 +66,11 @@ pub fn stay_above(reap_after: Duration) {
                 (_, WaitStatus::Exited(_, status)) => code = status,
                 _ => {}
             }
-            // Whatever it has left is ours, and nobody needs it any more.
-            for orphan in proc::children(own) {
-                let _ = kill(Pid::from_raw(orphan.cast_signed()), Signal::SIGKILL);
-            }
+            over = true;
+        }
+        // Whatever it has left is ours, and nobody needs it any more.
+        for orphan in proc::children(own).into_iter().filter(|_| over) {
+            let _ = kill(Pid::from_raw(orphan.cast_signed()), Signal::SIGKILL);
         }
     }
     std::process::exit(code)

@@ -37,10 +37,7 @@ pub trait Life {
     fn finish(&mut self);
 }
 
-/// Sweeps a program; the sums.
-///
-/// # Panics
-/// If a life that nobody ends goes wrong.
+/// Sweeps a program and says what it finds; the sums. Ends the process if it is interrupted.
 pub fn sweep(program: Program, options: &Options, interrupt: &Interrupt) -> Tally {
     std::panic::set_hook(Box::new(|panic| {
         *LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner) = panic.to_string();

@@ -217,10 +217,13 @@ impl Overseer {
     }
 
     /// Looks at what no bell rings for, when somebody asks: created containers that somebody else has
-    /// started, and those whose shim could not announce them.
-    pub async fn look_around(&self) {
-        let (_, all) = self.cx.board.snapshot();
-        for info in all.into_iter().filter(|info| matches!(info.state, State::Created | State::Creating)) {
+    /// started, and those whose shim could not announce them. All of them, or `only` one.
+    pub async fn look_around(&self, only: Option<&ContainerId>) {
+        let asked = match only {
+            Some(id) => self.cx.board.get(id).into_iter().collect(),
+            None => self.cx.board.snapshot().1,
+        };
+        for info in asked.into_iter().filter(|info| matches!(info.state, State::Created | State::Creating)) {
             let message = match info.state {
                 State::Creating => Some(Message::LookForInit),
                 _ => (self.waits_for_start(&info.id).await == Some(false)).then_some(Message::SeenStarted),

@@ -25,7 +25,7 @@ pub async fn answer(
         Request::Subscribe { since } => subscribe::subscribe(overseer, connection, since).await,
         Request::List { all } => {
             overseer.ready().await;
-            overseer.look_around().await;
+            overseer.look_around(None).await;
             let (_, mut containers) = overseer.cx.board.snapshot();
             containers.retain(|container| all || container.state != State::Stopped);
             subscribe::send_list(connection, containers, |containers, last| Reply::Containers { containers, last })
@@ -72,7 +72,7 @@ async fn one(
             Request::Wait { id, generation } => wait(&overseer, id, generation).await,
             Request::Inspect { id } => {
                 overseer.ready().await;
-                overseer.look_around().await;
+                overseer.look_around(Some(&id)).await;
                 let info = overseer.cx.board.get(&id).ok_or_else(|| no_such(id.as_str()))?;
                 Ok(Reply::Container(Box::new(info.as_ref().clone())))
             }

@@ -40,7 +40,7 @@ pub async fn send_list(
 /// If the client is gone.
 pub async fn subscribe(overseer: &Overseer, connection: &mut Connection, since: Option<u64>) -> io::Result<()> {
     overseer.ready().await;
-    overseer.look_around().await;
+    overseer.look_around(None).await;
     let board = &overseer.cx.board;
     let mut latest = board.latest();
     let mut seen = match since {

@@ -174,9 +174,7 @@ fn of_one_that_runs() {
             others.recovered(&node);
             assert!(!proc::is_dead(launched.pid), "nobody lays hands on what runs");
             let info = node.inspect(&id);
-            if file == "launch" {
-                assert_eq!((info.state, info.pid), (State::Running, Some(launched.pid)), "{name}");
-            }
+            assert_eq!((info.state, info.pid), (State::Running, Some(launched.pid)), "{name}");
             assert_eq!((info.status, info.generation), (None, launched.generation), "{name}");
             gate.exit(7);
             let info = node.wait(&id);

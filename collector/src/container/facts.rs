@@ -12,7 +12,7 @@
 use super::machine::Phase;
 use crate::exit::{Verdict, of_death, read_exit, started};
 use sexton_common::{
-    ExitStatus, Init, Launch, Source, Stamp, UnknownReason,
+    ExitStatus, Init, Launch, ProcessIdentity, Source, Stamp, UnknownReason, cgroup,
     durable::{self, ReadError},
     identity::Presence,
     launch::{Clean, Mode, Origin},
@@ -72,6 +72,9 @@ impl Facts {
         let shim_dead = matches!(facts.launch.shim.look(), Ok(Presence::Gone | Presence::Zombie(..)));
         facts.init = or_quarantine(layout, &facts, "init", durable::read(&facts.dir.init()), &mut damaged)?;
         facts.init = facts.init.filter(|init| init.generation == generation);
+        if damaged && !shim_dead {
+            facts.init = mended_init(&facts);
+        }
         facts.started = facts.init.as_ref().and_then(|init| started(&facts.launch, init, &facts.dir));
         let mut record_damaged = false;
         let exit = read_exit(&facts.dir, generation);
@@ -146,6 +149,31 @@ fn mended(layout: &Layout, dir: &ContainerDir, name: &str) -> Option<Launch> {
         tracing::error!(id = %name, error = %e, "the launch cannot be written anew; it is known as long as sextond runs");
     }
     Some(launch)
+}
+
+/// What was created, found anew: the only child of the shim, where it has only one.
+fn mended_init(facts: &Facts) -> Option<Init> {
+    let launch = &facts.launch;
+    let shim = launch.shim.pid;
+    let children = std::fs::read_to_string(format!("/proc/{shim}/task/{shim}/children")).ok()?;
+    let mut children = children.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok());
+    let (Some(pid), None) = (children.next(), children.next()) else { return None };
+    let init = Init {
+        id: launch.id.clone(),
+        generation: launch.generation,
+        process: ProcessIdentity::of(pid).ok()?,
+        cgroups: cgroup::of_process(pid).ok()?,
+        ready: launch.created,
+        shim: launch.shim,
+        runtime: launch.runtime.clone(),
+        bundle: launch.bundle.clone(),
+    };
+    // The shim was not replaced by another process while we looked.
+    launch.shim.open().ok()??;
+    if let Err(e) = durable::write(&facts.dir.init(), &init) {
+        tracing::error!(id = %launch.id, error = %e, "what was created cannot be written anew; it is known as long as sextond runs");
+    }
+    Some(init)
 }
 
 fn or_quarantine<T>(

@@ -72,6 +72,9 @@ impl Place {
 pub struct Outcome {
     /// Whether it ended with 0.
     pub ok: bool,
+    /// Whether it ended by itself, with whatever code. One that could not be executed, was killed or hung has
+    /// said nothing, not even no.
+    pub answered: bool,
     /// What it said on stderr, trimmed, or what became of it.
     pub words: String,
 }
@@ -116,8 +119,11 @@ impl Runtimes {
                 }
                 outcome
             }
-            Ok(None) => Outcome { ok: false, words: format!("{} was not done after {deadline:?}: killed", name()) },
-            Err(e) => Outcome { ok: false, words: format!("run {}: {e}", name()) },
+            Ok(None) => {
+                let words = format!("{} was not done after {deadline:?}: killed", name());
+                Outcome { ok: false, answered: false, words }
+            }
+            Err(e) => Outcome { ok: false, answered: false, words: format!("run {}: {e}", name()) },
         }
     }
 
@@ -148,7 +154,7 @@ impl Runtimes {
                 let status = status?;
                 let said = String::from_utf8_lossy(&words).trim().to_owned();
                 let words = if said.is_empty() { status.to_string() } else { said };
-                Ok(Some(Outcome { ok: status.success(), words }))
+                Ok(Some(Outcome { ok: status.success(), answered: status.code().is_some(), words }))
             }
             Err(_late) => {
                 drop(group);
@@ -203,7 +209,9 @@ mod tests {
     async fn words_and_status_come_back() {
         assert!(run("test \"$*\" = 'delete --force c'", LONG).await.ok);
         let outcome = run("echo no way >&2; exit 3", LONG).await;
-        assert!(!outcome.ok && outcome.words.ends_with("delete c: no way"), "{outcome:?}");
+        assert!(!outcome.ok && outcome.answered && outcome.words.ends_with("delete c: no way"), "{outcome:?}");
+        let outcome = run("kill -9 $$", LONG).await;
+        assert!(!outcome.ok && !outcome.answered, "{outcome:?}");
         let outcome = run("exit 3", LONG).await;
         assert!(outcome.words.contains('3'), "{outcome:?}");
     }
@@ -227,7 +235,7 @@ mod tests {
         let pid = dir.path().join("pid");
         let text = format!("trap '' TERM; sleep 1000 & echo $! > {}; wait", pid.display());
         let outcome = run(&text, Duration::from_millis(700)).await;
-        assert!(!outcome.ok && outcome.words.contains("killed"), "{outcome:?}");
+        assert!(!outcome.ok && !outcome.answered && outcome.words.contains("killed"), "{outcome:?}");
         let pid: u32 = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
         let gone = async {
             while sexton_common::identity::Stat::of(pid).unwrap().is_some_and(|stat| !stat.is_dead()) {

@@ -154,6 +154,10 @@ impl Cleaner {
             None => {
                 let share = end.saturating_duration_since(Instant::now()) / 2;
                 let outcome = self.runtimes.run(&launch.runtime, "state", &[], &launch.id, share).await;
+                // No answer is not a no: what cannot be asked has not been seen to be gone.
+                if !outcome.answered {
+                    return Err(outcome.words);
+                }
                 let program = launch.runtime.program.display();
                 Ok(outcome.ok.then(|| format!("{program} still knows the container")))
             }
@@ -165,3 +169,7 @@ fn write_record(path: &std::path::Path, record: &ExitRecord) -> io::Result<()> {
     // Somebody else's record stands (I1).
     durable::write_new(path, record).map(|_| ())
 }
+
+#[cfg(test)]
+#[path = "clean_tests.rs"]
+mod tests;

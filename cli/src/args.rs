@@ -1,6 +1,9 @@
 //! The values that the command line understands.
 
-use sexton_common::{launch::Stdio, wire::PROTOCOL};
+use sexton_common::{
+    launch::{OnShimDeath, Stdio},
+    wire::PROTOCOL,
+};
 use std::{path::PathBuf, time::Duration};
 
 /// This client's release and protocol.
@@ -44,6 +47,15 @@ pub fn stdio(text: &str) -> Result<Stdio, String> {
         None if text == "inherit" => Ok(Stdio::Inherit),
         Some(("file", path)) if !path.is_empty() => absolute(path).map(Stdio::File),
         _ => Err("use null, inherit or file:PATH".into()),
+    }
+}
+
+/// `adopt` or `kill`.
+pub fn on_shim_death(text: &str) -> Result<OnShimDeath, String> {
+    match text {
+        "adopt" => Ok(OnShimDeath::Adopt),
+        "kill" => Ok(OnShimDeath::Kill),
+        _ => Err("use adopt or kill".into()),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{container::Facts, overseer::Overseer};
 use rustix::fs::RenameFlags;
 use sexton_common::{
     Init, Launch, ProcessIdentity, Stamp, cgroup, durable,
-    launch::{Mode, Origin, Stdio},
+    launch::{Mode, OnShimDeath, Origin, Stdio},
     layout::Layout,
     wire::{ApiError, ErrorCode, WatchRequest},
 };
@@ -92,6 +92,7 @@ fn write(layout: &Layout, request: WatchRequest, runtime: sexton_common::runtime
         stdio: Stdio::Inherit,
         mode: Mode::Run,
         auto_remove: false,
+        on_shim_death: OnShimDeath::Adopt,
         shim: init.shim,
         origin: Origin::Foreign { fifo: request.fifo },
         cgroups: Vec::new(),

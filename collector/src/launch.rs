@@ -4,7 +4,7 @@ use crate::{overseer::Overseer, sys};
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::Rlimit;
 use sexton_common::{
-    launch::{Mode, Stdio},
+    launch::{Mode, OnShimDeath, Stdio},
     wire::{ApiError, ErrorCode, LaunchRequest, Launched, Reply},
 };
 use std::{os::fd::OwnedFd, process, time::Duration};
@@ -47,6 +47,9 @@ pub async fn launch(
     }
     command.args(request.runtime.args.iter().map(|arg| format!("--runtime-arg={arg}")));
     command.arg("--create-timeout").arg(format!("{}ms", step.as_millis()));
+    if request.on_shim_death == OnShimDeath::Kill {
+        command.args(["--on-shim-death", "kill"]);
+    }
     if request.auto_remove {
         command.arg("--rm");
     }

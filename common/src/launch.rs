@@ -22,6 +22,8 @@ pub struct Launch {
     pub mode: Mode,
     /// Whether the collector removes it once it is clean.
     pub auto_remove: bool,
+    /// What the collector does when the shim dies before the container.
+    pub on_shim_death: OnShimDeath,
     /// The shim: ours, or a foreign one. Where it is dead and no `init` exists, nothing was started.
     pub shim: ProcessIdentity,
     /// Whose shim it is, and so what its FIFO says.
@@ -72,6 +74,7 @@ impl Init {
             stdio: Stdio::Null,
             mode: Mode::Run,
             auto_remove: false,
+            on_shim_death: OnShimDeath::Adopt,
             shim: self.shim,
             origin: Origin::Sexton,
             cgroups: Vec::new(),
@@ -136,6 +139,17 @@ pub enum Mode {
     Create,
     /// The shim, at once.
     Run,
+}
+
+/// What the collector does when a shim dies before its container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnShimDeath {
+    /// It watches the container itself; the exit is exact all the same.
+    #[default]
+    Adopt,
+    /// It kills the container, for those who would rather start it anew than have it run without its parent.
+    Kill,
 }
 
 /// Whose shim it is.

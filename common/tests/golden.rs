@@ -9,7 +9,7 @@ use sexton_common::{
     cgroup::CgroupDir,
     durable::{self, Fact},
     exit::Usage,
-    launch::{Clean, Mode, Origin, Started, Stdio},
+    launch::{Clean, Mode, OnShimDeath, Origin, Started, Stdio},
     runtime::Runtime,
 };
 use std::fmt::Debug;
@@ -32,6 +32,7 @@ fn launch() -> Launch {
         stdio: Stdio::Null,
         mode: Mode::Create,
         auto_remove: false,
+        on_shim_death: OnShimDeath::Adopt,
         shim: process(7),
         origin: Origin::Sexton,
         cgroups: vec![CgroupDir { hierarchy: "cpu".into(), dir: "/c".into() }],
@@ -73,9 +74,9 @@ fn bare(status: ExitStatus, source: Source) -> ExitRecord {
 fn launch_of_ours() {
     golden(
         &launch(),
-        "5358544e 4c 0100 49000000 440280a2",
+        "5358544e 4c 0100 4a000000 ee9eab59",
         "057765622d31808080808020022f62092f62696e2f72756e6301022f7201072d2d64656275670000 \
-         0007ac02101112131415161718191a1b1c1d1e1f0105000103637075022f63090a",
+         000007ac02101112131415161718191a1b1c1d1e1f0105000103637075022f63090a",
     );
 }
 
@@ -86,21 +87,22 @@ fn launch_of_a_foreign_shim() {
         stdio: Stdio::File("/log".into()),
         mode: Mode::Run,
         auto_remove: true,
+        on_shim_death: OnShimDeath::Kill,
         origin: Origin::Foreign { fifo: "/f".into() },
         cgroups: Vec::new(),
         ..launch()
     };
     golden(
         &foreign,
-        "5358544e 4c 0100 3a000000 603ccb01",
-        "057765622d31808080808020022f620472756e63000002042f6c6f67010107ac0210111213141516 \
+        "5358544e 4c 0100 3b000000 93e66fe0",
+        "057765622d31808080808020022f620472756e63000002042f6c6f6701010107ac0210111213141516 \
          1718191a1b1c1d1e1f010501022f6600090a",
     );
     golden(
         &Launch { stdio: Stdio::Inherit, ..launch() },
-        "5358544e 4c 0100 49000000 8c151e6d",
+        "5358544e 4c 0100 4a000000 7b4adbcc",
         "057765622d31808080808020022f62092f62696e2f72756e6301022f7201072d2d64656275670100 \
-         0007ac02101112131415161718191a1b1c1d1e1f0105000103637075022f63090a",
+         000007ac02101112131415161718191a1b1c1d1e1f0105000103637075022f63090a",
     );
 }
 

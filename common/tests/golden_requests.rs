@@ -3,7 +3,7 @@
 mod support;
 
 use sexton_common::{
-    launch::{Mode, Stdio},
+    launch::{Mode, OnShimDeath, Stdio},
     runtime::Runtime,
     wire::{LaunchRequest, Request, WatchRequest},
 };
@@ -63,14 +63,16 @@ fn requests_that_make_containers_known() {
         stdio: Stdio::File("/log".into()),
         mode: Mode::Run,
         auto_remove: true,
+        on_shim_death: OnShimDeath::Kill,
         timeout_ms: Some(1500),
     };
     golden(
         &Request::Launch(full),
-        "0000002c 02057765622d31022f62092f62696e2f72756e6301022f7201072d2d646562756702042f6c6f670\
-         10101dc0b",
+        "0000002d 02057765622d31022f62092f62696e2f72756e6301022f7201072d2d646562756702042f6c6f670\
+         1010101dc0b",
         r#"{"launch":{"id":"web-1","bundle":"/b","runtime":{"program":"/bin/runc","root":"/r",
          "args":["--debug"]},"stdio":{"file":"/log"},"mode":"run","auto_remove":true,
+         "on_shim_death":"kill",
          "timeout_ms":1500}}"#,
     );
     let plain = LaunchRequest {
@@ -80,13 +82,15 @@ fn requests_that_make_containers_known() {
         stdio: Stdio::Null,
         mode: Mode::Create,
         auto_remove: false,
+        on_shim_death: OnShimDeath::Adopt,
         timeout_ms: None,
     };
     golden(
         &Request::Launch(plain.clone()),
-        "00000015 02057765622d31022f620472756e63000000000000",
+        "00000016 02057765622d31022f620472756e6300000000000000",
         r#"{"launch":{"id":"web-1","bundle":"/b","runtime":{"program":"runc","root":null,
-         "args":[]},"stdio":"null","mode":"create","auto_remove":false,"timeout_ms":null}}"#,
+         "args":[]},"stdio":"null","mode":"create","auto_remove":false,"on_shim_death":"adopt",
+         "timeout_ms":null}}"#,
     );
     // What a person writes by hand.
     let short = r#"{"launch":{"id":"web-1","bundle":"/b","mode":"create"}}"#;

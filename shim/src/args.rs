@@ -7,7 +7,7 @@ use crate::{
 use lexopt::{Arg, Parser, ValueExt};
 use sexton_common::{
     ContainerId, Layout,
-    launch::{Mode, Stdio},
+    launch::{Mode, OnShimDeath, Stdio},
     runtime::Runtime,
 };
 use std::{
@@ -37,6 +37,8 @@ to the FIFO that this line names.
           file:PATH        output is appended to a file,
           fds:IN,OUT,ERR   three open descriptors
   --create-timeout TIME    how long the runtime may take for each step (120s)
+  --on-shim-death adopt    if the shim is killed, the collector watches the container itself (the default),
+                  kill     or kills it
   --rm                     the collector removes the container once it is clean
   --help, --version
 
@@ -73,6 +75,8 @@ pub struct Plan {
     pub mode: Mode,
     /// Whether the collector removes it.
     pub auto_remove: bool,
+    /// What the collector does should we die first.
+    pub on_shim_death: OnShimDeath,
     /// How long the runtime may take for each step.
     pub timeout: Duration,
 }
@@ -87,6 +91,7 @@ struct Given {
     state: Option<PathBuf>,
     stdio: Option<String>,
     timeout: Option<String>,
+    on_shim_death: OnShimDeath,
     auto_remove: bool,
 }
 
@@ -117,6 +122,7 @@ pub fn parse(mut parser: Parser) -> Result<Command, Failure> {
             Arg::Long("state-dir") => given.state = Some(path(&mut parser)?),
             Arg::Long("stdio") => given.stdio = Some(text(&mut parser, "--stdio")?),
             Arg::Long("create-timeout") => given.timeout = Some(text(&mut parser, "--create-timeout")?),
+            Arg::Long("on-shim-death") => given.on_shim_death = on_shim_death(&text(&mut parser, "--on-shim-death")?)?,
             Arg::Long("rm") => given.auto_remove = true,
             other => return Err(usage(other.unexpected())),
         }
@@ -150,7 +156,8 @@ impl Given {
         let state = utf8(absolute(layout.state(), "--state-dir")?, "--state-dir")?;
         let layout = Layout::new(state, layout.data().into());
         let (stdio, streams) = asked.open().map_err(Failure::ours)?;
-        Ok(Plan { id, bundle, runtime, layout, stdio, streams, mode, auto_remove: self.auto_remove, timeout })
+        let Self { auto_remove, on_shim_death, .. } = self;
+        Ok(Plan { id, bundle, runtime, layout, stdio, streams, mode, auto_remove, on_shim_death, timeout })
     }
 }
 
@@ -176,6 +183,14 @@ fn utf8(path: PathBuf, option: &str) -> Result<PathBuf, Failure> {
     match path.to_str() {
         Some(_) => Ok(path),
         None => Err(usage(format!("{option} {}: the path is not UTF-8", path.display()))),
+    }
+}
+
+fn on_shim_death(text: &str) -> Result<OnShimDeath, Failure> {
+    match text {
+        "adopt" => Ok(OnShimDeath::Adopt),
+        "kill" => Ok(OnShimDeath::Kill),
+        _ => Err(usage(format!("--on-shim-death {text:?}: use adopt or kill"))),
     }
 }
 
@@ -285,6 +300,7 @@ mod tests {
             (with(&["--create-timeout", "0s"]), "longer than zero"),
             (with(&["--create-timeout", "soon"]), "120s"),
             (with(&["--stdio", "tty"]), "tty"),
+            (with(&["--on-shim-death", "cry"]), "adopt or kill"),
             (with(&["--stdio", "fds:0,1"]), "fds:IN,OUT,ERR"),
             (with(&["--stdio", "fds:0,1,1000000"]), "1000000"),
             (with(&["--stdio", "file:/nonexistent/x"]), "/nonexistent/x"),

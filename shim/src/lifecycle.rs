@@ -46,6 +46,7 @@ pub fn launch(plan: Plan, home: Home) -> Result<(Launched, Watch), Failure> {
         stdio: plan.stdio.clone(),
         mode: plan.mode,
         auto_remove: plan.auto_remove,
+        on_shim_death: plan.on_shim_death,
         shim: ProcessIdentity::of(home.pid).map_err(failed)?,
         origin: Origin::Sexton,
         cgroups: cgroup::own().map_err(failed)?,

@@ -120,7 +120,7 @@ mod tests {
     use crate::stdio::Streams;
     use sexton_common::{
         ProcessIdentity, Stamp,
-        launch::{Mode as LaunchMode, Origin, Stdio},
+        launch::{Mode as LaunchMode, OnShimDeath, Origin, Stdio},
         runtime::Runtime,
     };
     use std::{fs, time::Duration};
@@ -135,6 +135,7 @@ mod tests {
             streams: Streams::Null,
             mode: LaunchMode::Run,
             auto_remove: false,
+            on_shim_death: OnShimDeath::Adopt,
             timeout: Duration::from_secs(1),
         };
         fs::create_dir_all(plan.layout.containers()).unwrap();
@@ -146,6 +147,7 @@ mod tests {
             stdio: Stdio::Null,
             mode: plan.mode,
             auto_remove: false,
+            on_shim_death: OnShimDeath::Adopt,
             shim: ProcessIdentity::of(std::process::id()).unwrap(),
             origin: Origin::Sexton,
             cgroups: vec![],

@@ -53,6 +53,7 @@ impl Node {
             stdio: Stdio::Null,
             mode,
             auto_remove: false,
+            on_shim_death: Default::default(),
             timeout_ms: None,
         }
     }

@@ -12,7 +12,7 @@ use crate::{
 use clap::Args;
 use sexton_common::{
     ContainerId,
-    launch::{Mode, Stdio},
+    launch::{Mode, OnShimDeath, Stdio},
     runtime::Runtime,
     wire::{LaunchRequest, Launched, Reply, Request},
 };
@@ -40,6 +40,9 @@ struct Options {
     /// How long the runtime may take for each step [default: sextond's, 120s]
     #[arg(long, value_name = "TIME", value_parser = args::some_time)]
     timeout: Option<Duration>,
+    /// If its shim is killed: adopt (watch it on) or kill
+    #[arg(long, value_name = "POLICY", value_parser = args::on_shim_death, default_value = "adopt")]
+    on_shim_death: OnShimDeath,
     /// Print what was launched as JSON
     #[arg(long)]
     json: bool,
@@ -160,6 +163,7 @@ impl Options {
             stdio: self.stdio.unwrap_or(usual),
             mode,
             auto_remove: self.rm,
+            on_shim_death: self.on_shim_death,
             timeout_ms: self.timeout.map(args::millis),
         }
     }
@@ -194,7 +198,9 @@ mod tests {
 
     #[test]
     fn options_become_a_request() {
-        let parsed = run("c1 --bundle /b --rm --runtime crun --runtime-arg --debug --runtime-arg x --timeout 1500ms");
+        let parsed = run(
+            "c1 --bundle /b --rm --runtime crun --runtime-arg --debug --runtime-arg x --timeout 1500ms --on-shim-death kill",
+        );
         assert!(!parsed.detach);
         let expected = LaunchRequest {
             id: "c1".parse().unwrap(),
@@ -203,6 +209,7 @@ mod tests {
             stdio: Stdio::Inherit,
             mode: Mode::Run,
             auto_remove: true,
+            on_shim_death: OnShimDeath::Kill,
             timeout_ms: Some(1500),
         };
         assert_eq!(parsed.options.request(Mode::Run, Stdio::Inherit), expected);

@@ -41,6 +41,7 @@ impl World {
             stdio: Stdio::Null,
             mode,
             auto_remove: false,
+            on_shim_death: Default::default(),
             shim,
             origin: Origin::Sexton,
             cgroups: vec![],

@@ -15,7 +15,10 @@
 //! burying one container never overlap (I7).
 
 use super::event::{Action, Event, Refusal};
-use sexton_common::wire::{EventKind, State as Shown};
+use sexton_common::{
+    launch::OnShimDeath,
+    wire::{EventKind, State as Shown},
+};
 
 /// Where a container is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,13 +61,21 @@ pub struct Machine {
     pub job: Option<Job>,
     /// Whether it is to be removed once it is clean.
     pub remove: bool,
+    /// Whether it is killed when its shim is dead.
+    pub kill_orphan: bool,
 }
 
 impl Machine {
     /// At the beginning of a phase.
     #[must_use]
     pub fn new(phase: Phase, remove: bool) -> Self {
-        Self { phase, job: None, remove }
+        Self { phase, job: None, remove, kill_orphan: false }
+    }
+
+    /// The same, with a policy for the death of its shim.
+    #[must_use]
+    pub fn on_shim_death(self, policy: OnShimDeath) -> Self {
+        Self { kill_orphan: policy == OnShimDeath::Kill, ..self }
     }
 
     /// What happens. Pure and total.
@@ -80,6 +91,7 @@ impl Machine {
         use Phase as P;
         match (event, self.phase) {
             (Event::Found, P::Stopping) => self.begin(Job::Clean),
+            (Event::Found, P::Orphaned) if self.kill_orphan => vec![A::SignalKill],
             (Event::Found, P::Stopped) if self.remove => self.begin(Job::Bury),
             (Event::InitKnown { run }, P::Creating) => {
                 self.phase = if run { P::Running } else { P::Created };
@@ -97,7 +109,11 @@ impl Machine {
                 actions
             }
             (Event::ShimGone, P::Creating) => vec![A::RecordNeverStarted],
-            (Event::ShimGone, P::Created | P::Running) => self.to(P::Orphaned, [A::Publish(EventKind::Orphaned)]),
+            (Event::ShimGone, P::Created | P::Running) => {
+                let mut actions = self.to(P::Orphaned, [A::Publish(EventKind::Orphaned)]);
+                actions.extend(self.kill_orphan.then_some(A::SignalKill));
+                actions
+            }
             (Event::InitGone, P::Creating | P::Created | P::Running) => vec![A::Look],
             (Event::InitGone, P::Orphaned) => vec![A::RecordFromKernel],
             // Should the shim come to itself, it finds the record there and leaves it as it is (I1).

@@ -32,7 +32,8 @@ const EVENTS: [Event; 21] = [
 fn machines() -> impl Iterator<Item = Machine> {
     let jobs = [None, Some(Job::Start), Some(Job::Clean), Some(Job::Bury)];
     PHASES.into_iter().flat_map(move |phase| {
-        jobs.into_iter().flat_map(move |job| [false, true].map(|remove| Machine { phase, job, remove }))
+        jobs.into_iter()
+            .flat_map(move |job| [false, true].map(|yes| Machine { phase, job, remove: yes, kill_orphan: yes }))
     })
 }
 
@@ -77,7 +78,7 @@ fn every_pair_has_its_stated_outcome() {
 
 #[test]
 fn the_ends_of_jobs_lead_on() {
-    let with = |phase, job| Machine { phase, job: Some(job), remove: false };
+    let with = |phase, job| Machine { phase, job: Some(job), remove: false, kill_orphan: false };
     let (next, actions) = with(P::Stopping, Job::Clean).step(Event::Cleaned);
     assert_eq!((next, &actions[..]), (Machine::new(P::Stopped, false), &[A::Publish(EventKind::Stopped)][..]));
     let (next, actions) = with(P::Stopping, Job::Clean).step(Event::InTheWay);
@@ -102,8 +103,22 @@ fn what_is_found_dead_is_cleaned_or_removed_and_not_told_again() {
 }
 
 #[test]
+fn an_orphan_is_killed_where_that_is_its_policy() {
+    let told = A::Publish(EventKind::Orphaned);
+    for phase in [P::Created, P::Running] {
+        let machine = Machine::new(phase, false);
+        assert_eq!(machine.on_shim_death(OnShimDeath::Adopt).step(Event::ShimGone).1, [told]);
+        assert_eq!(machine.on_shim_death(OnShimDeath::Kill).step(Event::ShimGone).1, [told, A::SignalKill]);
+    }
+    // It was orphaned while nobody was there to kill it.
+    let found = Machine::new(P::Orphaned, false);
+    assert_eq!(found.step(Event::Found).1, []);
+    assert_eq!(found.on_shim_death(OnShimDeath::Kill).step(Event::Found).1, [A::SignalKill]);
+}
+
+#[test]
 fn cleaning_waits_for_a_start_that_is_under_way() {
-    let starting = Machine { phase: P::Created, job: Some(Job::Start), remove: false };
+    let starting = Machine { phase: P::Created, job: Some(Job::Start), remove: false, kill_orphan: false };
     let (dead, actions) = starting.step(Event::Exit);
     let told = [A::Publish(EventKind::Started), A::Publish(EventKind::Exited), A::AnswerExit];
     assert_eq!(actions, told, "and it is not cleaned yet");

@@ -92,7 +92,7 @@ impl Task {
     pub fn new(cx: Arc<Context>, facts: Facts, pidfd: Option<OwnedFd>, post: Post) -> Self {
         let mut task = Self {
             cx,
-            machine: Machine::new(facts.phase, facts.launch.auto_remove),
+            machine: Machine::new(facts.phase, facts.launch.auto_remove).on_shim_death(facts.launch.on_shim_death),
             launch: Arc::new(facts.launch),
             init: facts.init.map(Arc::new),
             verdict: facts.verdict,

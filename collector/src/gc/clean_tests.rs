@@ -1,7 +1,7 @@
 use super::*;
 use sexton_common::{
     ExitStatus, ProcessIdentity, Source,
-    launch::{Mode, Origin, Stdio},
+    launch::{Mode, OnShimDeath, Origin, Stdio},
     runtime::Runtime,
 };
 use std::{fs, os::unix::fs::PermissionsExt};
@@ -34,6 +34,7 @@ async fn attempt(script: &str) -> (Result<(), String>, bool) {
         stdio: Stdio::Null,
         mode: Mode::Run,
         auto_remove: false,
+        on_shim_death: OnShimDeath::Adopt,
         shim: dead,
         origin: Origin::Sexton,
         cgroups: vec![],

@@ -2,7 +2,7 @@
 
 use crate::{
     ContainerId,
-    launch::{Mode, Stdio},
+    launch::{Mode, OnShimDeath, Stdio},
     runtime::Runtime,
 };
 use serde::{Deserialize, Serialize};
@@ -102,6 +102,9 @@ pub struct LaunchRequest {
     /// Whether it is removed once it has exited and is clean.
     #[serde(default)]
     pub auto_remove: bool,
+    /// What becomes of it when its shim dies before it.
+    #[serde(default)]
+    pub on_shim_death: OnShimDeath,
     /// How long the runtime may take for each step; the collector's default if `None`.
     #[serde(default)]
     pub timeout_ms: Option<u64>,

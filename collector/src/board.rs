@@ -109,6 +109,16 @@ impl Board {
         (inner.seq, inner.containers.values().cloned().collect())
     }
 
+    /// Whether `pid` is, or was, the shim of a container.
+    pub fn has_shim(&self, pid: u32) -> bool {
+        self.lock().containers.values().any(|info| info.shim_pid == Some(pid))
+    }
+
+    /// Whether `pid` is the init of a container whose end is not known yet.
+    pub fn awaits(&self, pid: u32) -> bool {
+        self.lock().containers.values().any(|info| info.pid == Some(pid) && info.status.is_none())
+    }
+
     /// How many containers, and the last sequence number.
     pub fn figures(&self) -> (usize, u64) {
         let inner = self.lock();

@@ -21,6 +21,10 @@ pub struct Args {
     /// What to log: error, warn, info, debug, trace, or a tracing filter
     #[arg(long, value_name = "LEVEL", env = "SEXTON_LOG")]
     pub log: Option<String>,
+    /// Stay above a second sextond, restart it when it dies, and hold what it needs to know every exit all the same;
+    /// for where no service manager does (systemd's descriptor store)
+    #[arg(long)]
+    pub keeper: bool,
     /// Print what this kernel can do, as JSON, and exit
     #[arg(long)]
     pub probe: bool,
@@ -37,6 +41,13 @@ struct File {
     #[serde(deserialize_with = "duration")]
     launch_timeout: Option<Duration>,
     exit: ExitFile,
+    kernel: KernelFile,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct KernelFile {
+    pidfd_info_exit: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -69,6 +80,8 @@ pub struct Config {
     pub launch_timeout: Duration,
     /// What an attempt to clean up may take.
     pub deadline: Duration,
+    /// Whether the kernel may be asked how a process ended that somebody else reaped, if it can tell.
+    pub pidfd_info_exit: bool,
     /// The delay after the first failed attempt.
     pub backoff_first: Duration,
     /// The longest delay.
@@ -132,6 +145,7 @@ impl Config {
             shim: file.shim.unwrap_or_else(default_shim),
             launch_timeout: file.launch_timeout.unwrap_or(Duration::from_secs(120)),
             deadline: file.exit.deadline.unwrap_or(Duration::from_secs(10)),
+            pidfd_info_exit: file.kernel.pidfd_info_exit.unwrap_or(true),
             backoff_first: first,
             backoff_max: max,
         })

@@ -1,6 +1,6 @@
 //! What every task shares.
 
-use crate::{board::Board, config::Config, exit::Retries, gc::Cleaner};
+use crate::{board::Board, config::Config, exit::Retries, gc::Cleaner, keeper, store::Store};
 use sexton_common::{Layout, WallTime};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,10 @@ pub struct Context {
     pub cleaner: Cleaner,
     /// Cancelled when the collector stops.
     pub cancel: CancellationToken,
+    /// Where pidfds outlive us.
+    pub store: Store,
+    /// The process that restarts us and reaps nobody before we let it, if there is one.
+    pub keeper: Option<u32>,
     /// Whether the kernel tells how a process ended that somebody else reaped.
     pub info_exit: bool,
     /// What an attempt to clean up may take.
@@ -40,6 +44,7 @@ impl Context {
         retries: Retries,
         cleaner: Cleaner,
         cancel: CancellationToken,
+        store: Store,
         info_exit: bool,
     ) -> Self {
         Self {
@@ -49,6 +54,8 @@ impl Context {
             retries,
             cleaner,
             cancel,
+            store,
+            keeper: keeper::of_this_process(),
             info_exit,
             deadline: config.deadline,
             launch_timeout: config.launch_timeout,

@@ -10,8 +10,10 @@ use crate::{
     exit::Retries,
     gc::Cleaner,
     logging::Levels,
+    orphans,
     overseer::Overseer,
     probe::Probe,
+    store::Store,
 };
 use rustix::{
     fs::{FlockOperation, flock},
@@ -99,14 +101,20 @@ pub async fn run(args: &Args, config: Config, levels: &Levels) -> Result<(), Fat
     let (retries, serve_retries) = Retries::new(cancel.clone());
     let runtimes = Runtimes::new(children_nofile);
     let cleaner = Cleaner { runtimes, lanes: Lanes::default(), blocking: Blocking::default() };
-    let info_exit = Probe::run().pidfd_info_exit;
-    let overseer = Overseer::new(Context::new(&config, retries, cleaner, cancel.clone(), info_exit));
+    let info_exit = config.pidfd_info_exit && Probe::run().pidfd_info_exit;
+    let store = Store::inherit();
+    let overseer = Overseer::new(Context::new(&config, retries, cleaner, cancel.clone(), store, info_exit));
     overseer.tasks.spawn(serve_retries);
+    let cx = overseer.cx.clone();
+    overseer.tasks.spawn(async move { cx.store.serve(cx.cleaner.blocking.clone(), cx.cancel.clone()).await });
+    if !info_exit {
+        orphans::adopt(&overseer).map_err(failed("become the subreaper of the shims"))?;
+    }
     overseer.tasks.spawn(api::serve(overseer.clone(), listener, api::watch_socket(layout), children_nofile));
     let births =
         Births::watch(&layout.containers()).map_err(failed(format!("watch {}", layout.containers().display())))?;
     let scan = overseer.rediscover().await.map_err(failed(format!("scan {}", layout.containers().display())))?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), state = %layout.state().display(), containers = overseer.cx.board.figures().0, pidfd_info_exit = info_exit, "ready");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), state = %layout.state().display(), containers = overseer.cx.board.figures().0, pidfd_info_exit = info_exit, stored = overseer.cx.store.len(), "ready");
     overseer.tasks.spawn(births.serve(overseer.clone(), scan.unread > 0));
     notify(&[NotifyState::Ready]);
 

@@ -12,13 +12,17 @@ mod daemon;
 mod exit;
 mod foreign;
 mod gc;
+mod keeper;
 mod launch;
 mod logging;
+mod orphans;
 mod overseer;
 mod probe;
 mod recover;
+mod store;
 mod sys;
 mod watch;
+mod zombies;
 
 use clap::Parser;
 use nix::sys::signal::SigSet;
@@ -37,6 +41,9 @@ fn main() -> ExitCode {
     let args = config::Args::parse();
     if args.probe {
         return print_probe();
+    }
+    if args.keeper {
+        return keeper::run(&args);
     }
     match start(&args) {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@ use crate::{
     container::{Answer, Facts, Mailbox, Message, Phase, Post, Task, Wish, WishKind, no_such},
     context::Context,
     recover::{self, Scan},
+    store::Name,
 };
 use sexton_common::{
     ContainerId, durable,
@@ -70,6 +71,9 @@ impl Overseer {
         for facts in scan.found.drain(..) {
             self.take(facts, None).await;
         }
+        if scan.unread == 0 {
+            self.cx.store.release_strangers();
+        }
         self.ready.send_replace(true);
         Ok(scan)
     }
@@ -87,17 +91,17 @@ impl Overseer {
         let facts = self.read(&id).await?.filter(|facts| facts.launch.generation == generation);
         let Some(facts) = facts else { return Err(no_such(id.as_str())) };
         let init = facts.init.clone();
-        let pidfd = match self.take(facts, pidfd).await {
-            Taken::New => return Ok(()),
-            Taken::Known(pidfd) => pidfd,
-        };
         // Known already, from the scan: it learns of its init.
-        let (Some(init), Some(mailbox)) = (init, self.mailbox(&id)) else { return Ok(()) };
-        let (watched, done) = oneshot::channel();
-        let message = Message::Announced { init: Box::new(init), pidfd, watched };
-        if mailbox.send(message).await.is_ok() {
-            let _ = done.await;
+        if let Taken::Known(pidfd) = self.take(facts, pidfd).await
+            && let (Some(init), Some(mailbox)) = (init, self.mailbox(&id))
+        {
+            let (watched, done) = oneshot::channel();
+            let message = Message::Announced { init: Box::new(init), pidfd, watched };
+            if mailbox.send(message).await.is_ok() {
+                let _ = done.await;
+            }
         }
+        self.cx.store.settled(&Name { id, generation }).await;
         Ok(())
     }
 
@@ -123,6 +127,8 @@ impl Overseer {
             }
             map.insert(id.clone(), Handle { generation, mailbox });
         }
+        let pidfd = pidfd.or_else(|| self.cx.store.take(&Name { id: id.clone(), generation }));
+        facts.reconsider(pidfd.as_ref());
         if facts.unknown.is_some() {
             let conclude = move || {
                 facts.conclude();

@@ -72,3 +72,44 @@ pub fn watch_reading(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // after it has deregistered it.
     unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(io::Error::from)
 }
+
+/// Forks; the child's pid in the parent, `None` in the child. Only for the keeper, which has one thread.
+///
+/// # Errors
+/// As fork(2).
+pub fn fork() -> io::Result<Option<u32>> {
+    // SAFETY: the keeper has no other thread whose locks could be held in the child.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Child => Ok(None),
+        nix::unistd::ForkResult::Parent { child } => Ok(u32::try_from(child.as_raw()).ok()),
+    }
+}
+
+/// Ends this process at once: no destructors, which belong to the other side of a fork.
+pub fn leave(code: i32) -> ! {
+    // SAFETY: it takes a number and does not return.
+    unsafe { nix::libc::_exit(code) }
+}
+
+/// In the environment, of the keeper's child before it execs.
+pub fn set_variable(name: &str, value: &std::ffi::OsStr) {
+    // SAFETY: the keeper has one thread, and so has its child: nobody reads the environment meanwhile.
+    unsafe { std::env::set_var(name, value) };
+}
+
+/// Puts these descriptors, none of them close-on-exec, at `first` and after it, over whatever is there. Only in a child
+/// that execs at once.
+///
+/// # Errors
+/// As dup(2): all are out of the way before the first is put in place.
+pub fn place(fds: &[BorrowedFd<'_>], first: RawFd) -> io::Result<()> {
+    let beyond = first + RawFd::try_from(fds.len()).map_err(io::Error::other)?;
+    let moved: Result<Vec<OwnedFd>, _> = fds.iter().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, beyond)).collect();
+    for (target, fd) in (first..).zip(moved?) {
+        // SAFETY: a plain system call; what was open at `target` is not used again in this process.
+        if unsafe { nix::libc::dup2(fd.as_raw_fd(), target) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}

@@ -130,6 +130,8 @@ pub struct Stat {
     pub state: u8,
     /// The parent's pid.
     pub ppid: u32,
+    /// The session's leader's pid.
+    pub session: u32,
     /// Threads still there, a dead leader included.
     pub threads: u32,
     /// Clock ticks since boot.
@@ -167,6 +169,7 @@ impl Stat {
         Some(Self {
             state: *field(3)?.as_bytes().first()?,
             ppid: field(4)?.parse().ok()?,
+            session: field(6)?.parse().ok()?,
             threads: field(20)?.parse().ok()?,
             start_time: field(22)?.parse().ok()?,
             exit_code: field(52).and_then(|code| code.parse().ok()).unwrap_or(0),
@@ -279,7 +282,7 @@ mod tests {
         let mut line = b"7 (a) Z 1 (\n) S 3 ".to_vec();
         line.extend((5..=52).map(|n| format!("{n} ")).collect::<String>().into_bytes());
         let stat = Stat::parse(&line).unwrap();
-        assert_eq!(stat, Stat { state: b'S', ppid: 3, threads: 20, start_time: 22, exit_code: 52 });
+        assert_eq!(stat, Stat { state: b'S', ppid: 3, session: 6, threads: 20, start_time: 22, exit_code: 52 });
         for end in 0..line.len() {
             let _ = Stat::parse(&line[..end]);
         }

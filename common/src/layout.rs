@@ -62,6 +62,12 @@ impl Layout {
         self.state.join("sextond.lock")
     }
 
+    /// Where `sextond --keeper` hears its daemon.
+    #[must_use]
+    pub fn keeper_socket(&self) -> PathBuf {
+        self.state.join("keeper.sock")
+    }
+
     /// The containers' directories.
     #[must_use]
     pub fn containers(&self) -> PathBuf {

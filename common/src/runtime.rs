@@ -11,7 +11,7 @@ use std::{
 
 /// What a service manager tells its services in the environment, and theirs alone. A runtime that saw
 /// `NOTIFY_SOCKET` would wait in `start` until the container says that it is ready.
-pub const NOT_INHERITED: [&str; 9] = [
+pub const NOT_INHERITED: [&str; 10] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_PID",
     "WATCHDOG_USEC",
@@ -21,6 +21,8 @@ pub const NOT_INHERITED: [&str; 9] = [
     "FDSTORE",
     "MAINPID",
     "JOURNAL_STREAM",
+    // Our own, `sextond --keeper`.
+    "SEXTON_KEEPER",
 ];
 
 /// An OCI runtime and how to call it.

@@ -19,7 +19,9 @@ pub mod disk;
 pub mod fake;
 pub mod foreign;
 pub mod helper;
+pub mod keeper;
 pub mod leftovers;
+pub mod manager;
 pub mod needs;
 pub mod node;
 pub mod node_api;
@@ -30,6 +32,8 @@ pub mod wait;
 
 pub use bundle::{Bundle, Gate};
 pub use command::{Ended, run};
+pub use keeper::Keeper;
+pub use manager::Manager;
 pub use needs::{skip, skipped};
 pub use node::{Node, Options};
 pub use subscriber::Subscriber;

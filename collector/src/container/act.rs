@@ -45,8 +45,10 @@ impl Task {
                 }
             }
             if before != self.machine.phase {
-                if self.machine.phase == Phase::Orphaned {
-                    self.on_orphaned();
+                match self.machine.phase {
+                    Phase::Orphaned => self.on_orphaned(),
+                    Phase::Stopped | Phase::Gone => self.let_go(),
+                    _ => {}
                 }
                 if !told && self.machine.phase != Phase::Gone {
                     self.cx.board.update(self.info());
@@ -100,6 +102,9 @@ impl Task {
         match (kind, &self.verdict) {
             (EventKind::Exited, Some(verdict)) => {
                 tracing::info!(%id, status = %verdict.record.status, source = %verdict.record.source, "exited");
+                if verdict.durable {
+                    self.let_go();
+                }
                 // Nothing rings any more, and two descriptors are free for somebody who lives.
                 (self.fifo, self.shim, self.watch) = (None, None, None);
                 (self.kill_at, self.give_up_at, self.look_at) = (None, None, None);
@@ -124,8 +129,16 @@ impl Task {
         self.cx.board.publish(kind, info);
     }
 
+    /// Its status is on disk: nobody needs to hold its pidfd, or its zombie.
+    fn let_go(&self) {
+        self.cx.store.release(&self.name());
+        if let Some(watch) = &self.watch {
+            watch.reap();
+        }
+    }
+
     fn death(&self) -> (ExitStatus, Source) {
-        let watched = self.watch.as_ref().and_then(watch::InitWatch::death);
+        let watched = self.watch.as_ref().and_then(|watch| watch.death(self.cx.info_exit));
         let zombie = || self.init.as_ref().and_then(|init| watch::zombie(&init.process));
         let reason = match (self.is_foreign(), self.hung_up) {
             (true, true) => UnknownReason::ForeignHangUp,

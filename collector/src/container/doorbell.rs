@@ -153,6 +153,13 @@ impl Task {
         !self.is_foreign() && !self.reaped && self.died.is_some() && self.watch.as_ref().is_some_and(InitWatch::is_dead)
     }
 
+    /// Whether its parent reaps it soon, after which the kernel tells us how it ended; neither we nor our keeper do
+    /// before its status is on disk.
+    pub(super) fn is_reaped_by_others(&self) -> bool {
+        let parent = self.watch.as_ref().and_then(InitWatch::parent);
+        self.cx.info_exit && parent != Some(std::process::id()) && (parent.is_none() || parent != self.cx.keeper)
+    }
+
     /// Its shim is dead: from now on only the kernel can tell.
     pub(super) fn on_orphaned(&mut self) {
         if self.watch.is_none() {
@@ -160,7 +167,7 @@ impl Task {
         }
         match &self.watch {
             // A zombie whose step we have seen already gets its reaper's time, too.
-            Some(watch) if !self.reaped && watch.is_dead() && self.cx.info_exit => {
+            Some(watch) if !self.reaped && watch.is_dead() && self.is_reaped_by_others() => {
                 self.look_at = Some(Instant::now() + REAPED_WITHIN);
             }
             Some(watch) if !watch.is_dead() => {}

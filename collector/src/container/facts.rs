@@ -18,7 +18,7 @@ use sexton_common::{
     launch::{Clean, Mode, Origin},
     layout::{ContainerDir, Layout},
 };
-use std::path::Path;
+use std::{os::fd::OwnedFd, path::Path};
 
 /// A container's facts.
 #[derive(Clone, Debug)]
@@ -111,6 +111,17 @@ impl Facts {
             Some(_) if created => Phase::Created,
             Some(_) => Phase::Running,
         };
+    }
+
+    /// With a pidfd that outlived shim and collector: the kernel may still say how it ended.
+    pub fn reconsider(&mut self, kept: Option<&OwnedFd>) {
+        let lost = matches!(self.unknown, Some(UnknownReason::ShimAndCollectorKilled | UnknownReason::RecordDamaged));
+        let inode = kept.and_then(|fd| rustix::fs::fstat(fd).ok()).map(|stat| stat.st_ino);
+        let process = self.init.as_ref().and_then(|init| init.process.pidfs_inode);
+        if lost && inode.is_some() && inode == process {
+            self.unknown = None;
+            self.phase = Phase::Orphaned;
+        }
     }
 
     /// Makes the record that says that nothing is known, where that is so. Only for who alone has the

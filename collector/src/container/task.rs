@@ -117,7 +117,9 @@ impl Task {
             inbox: post.inbox,
             mailbox: post.mailbox,
         };
-        if task.verdict.is_none() {
+        if task.verdict.as_ref().is_some_and(|verdict| verdict.durable) {
+            task.cx.store.release(&task.name());
+        } else if task.verdict.is_none() {
             task.watch_init(pidfd);
             match task.machine.phase {
                 Phase::Orphaned => task.on_orphaned(),
@@ -195,7 +197,7 @@ impl Task {
 
     async fn on_init_death(&mut self, step: Watched) {
         match step {
-            Watched::Zombie if self.machine.phase == Phase::Orphaned && self.cx.info_exit => {
+            Watched::Zombie if self.machine.phase == Phase::Orphaned && self.is_reaped_by_others() => {
                 self.look_at = Some(Instant::now() + REAPED_WITHIN);
             }
             // The shim is about to tell. A foreign one may be long dead, its FIFO held by somebody else.

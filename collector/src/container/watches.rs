@@ -1,17 +1,30 @@
 //! Setting up what tells of a container.
 
 use super::task::{FOREIGN_TELLS_WITHIN, LOOK_AGAIN, Task};
-use crate::watch::{Fifo, InitWatch};
+use crate::{
+    store::Name,
+    watch::{Fifo, InitWatch},
+};
 use sexton_common::{identity::Presence, launch::Origin};
 use std::os::fd::OwnedFd;
 use tokio::time::Instant;
 
 impl Task {
+    /// Its name in the descriptor store.
+    pub(super) fn name(&self) -> Name {
+        Name { id: self.launch.id.clone(), generation: self.launch.generation }
+    }
+
     /// Watches init. If it is gone already there is nothing to watch: its shim will tell, or has told.
     pub(super) fn watch_init(&mut self, pidfd: Option<OwnedFd>) {
         let Some(init) = &self.init else { return };
         match InitWatch::open(init.process, pidfd) {
-            Ok(watch) => self.watch = watch,
+            Ok(watch) => {
+                if let Some(watch) = &watch {
+                    self.cx.store.keep(&self.name(), watch.fd());
+                }
+                self.watch = watch;
+            }
             Err(e) => {
                 tracing::warn!(id = %self.launch.id, error = %e, "init cannot be watched now; looking again every second");
                 self.look_at = Some(Instant::now() + LOOK_AGAIN);

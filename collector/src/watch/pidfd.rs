@@ -1,13 +1,14 @@
 //! A container's init, watched through its pidfd.
 
 use crate::sys;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use sexton_common::{
     ExitStatus, ProcessIdentity, Source,
     identity::{Presence, Stat},
 };
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 use tokio::io::unix::AsyncFd;
 
@@ -68,11 +69,41 @@ impl InitWatch {
         }
     }
 
-    /// How it ended, if the kernel still says so. Does not wait.
+    /// How it ended, if the kernel still says so; with `info_exit` it is asked about the reaped, too. Does not wait.
     #[must_use]
-    pub fn death(&self) -> Death {
-        let told = sys::pidfd_exit_status(self.fd.get_ref().as_fd());
-        told.map(|raw| (ExitStatus::from_raw(raw), Source::Pidfd)).or_else(|| zombie(&self.identity))
+    pub fn death(&self, info_exit: bool) -> Death {
+        let told = if info_exit { sys::pidfd_exit_status(self.fd.get_ref().as_fd()) } else { None };
+        told.map(|raw| (ExitStatus::from_raw(raw), Source::Pidfd))
+            .or_else(|| self.waited())
+            .or_else(|| zombie(&self.identity))
+    }
+
+    /// As its parent knows it, if we have become that (waitid(2) with `P_PIDFD`, Linux 5.4).
+    fn waited(&self) -> Death {
+        let how = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let status = waitid(WaitId::PidFd(self.fd.get_ref().as_fd()), how).ok()??;
+        let byte = |number: Option<i32>| number.and_then(|number| u8::try_from(number & 0xff).ok());
+        let signal = |number| ExitStatus::Signal { number, core_dumped: status.dumped() };
+        let code = byte(status.exit_status()).map(ExitStatus::Code);
+        Some((code.or_else(|| byte(status.terminating_signal()).map(signal))?, Source::Waited))
+    }
+
+    /// If we have become its parent, reaps it. Does not wait.
+    pub fn reap(&self) {
+        // Somebody else's child is somebody else's to reap.
+        let _ = waitid(WaitId::PidFd(self.fd.get_ref().as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+    }
+
+    /// The descriptor; it stays ours.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.get_ref().as_fd()
+    }
+
+    /// Whose child it is now.
+    #[must_use]
+    pub fn parent(&self) -> Option<u32> {
+        Stat::of(self.identity.pid).ok().flatten().map(|stat| stat.ppid)
     }
 
     /// Signals it.
@@ -119,13 +150,31 @@ mod tests {
         assert_eq!(watch.step().await.unwrap(), Watched::Zombie);
         assert!(watch.is_dead());
         assert_eq!(watch.state_letter(), Some('Z'));
-        assert_eq!(watch.death(), Some((ExitStatus::Code(7), Source::Zombie)));
+        assert_eq!(watch.death(true), Some((ExitStatus::Code(7), Source::Waited)), "our own child");
+        assert_eq!(zombie(&watch.identity), Some((ExitStatus::Code(7), Source::Zombie)));
         child.wait().unwrap();
         if crate::probe::Probe::run().pidfd_info_exit {
             assert_eq!(watch.step().await.unwrap(), Watched::Reaped);
-            assert_eq!(watch.death(), Some((ExitStatus::Code(7), Source::Pidfd)));
-        } else {
-            assert_eq!(watch.death(), None);
+            assert_eq!(watch.death(true), Some((ExitStatus::Code(7), Source::Pidfd)));
+        }
+        assert_eq!(watch.death(false), None, "as on an older kernel");
+    }
+
+    #[tokio::test]
+    async fn a_child_of_ours_is_waited_for_and_reaped() {
+        for (script, expected) in
+            [("exit 255", ExitStatus::Code(255)), ("kill -9 $$", ExitStatus::Signal { number: 9, core_dumped: false })]
+        {
+            #[expect(clippy::zombie_processes, reason = "the watch reaps it")]
+            let child = Command::new("sh").args(["-c", script]).spawn().unwrap();
+            let watch = InitWatch::open(ProcessIdentity::of(child.id()).unwrap(), None).unwrap().unwrap();
+            assert_eq!(watch.parent(), Some(std::process::id()));
+            assert_eq!(watch.step().await.unwrap(), Watched::Zombie);
+            for _ in 0..2 {
+                assert_eq!(watch.death(false), Some((expected, Source::Waited)));
+            }
+            watch.reap();
+            assert_eq!((watch.death(false), watch.parent()), (None, None));
         }
     }
 

@@ -1,0 +1,109 @@
+//! The descriptors that sextond stored.
+
+use super::say;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+use sexton_common::identity::Stat;
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+};
+
+/// The longest name (`sd_pid_notify_with_fds(3)`).
+const LONGEST: usize = 255;
+
+/// By name. As many as descriptors may be open: the kernel refuses the rest, which the sender is not told of, as with systemd.
+#[derive(Debug, Default)]
+pub struct Held(BTreeMap<String, Kept>);
+
+#[derive(Debug)]
+struct Kept {
+    fd: OwnedFd,
+    /// Its process, as the kernel has it; `None` if it is no pidfd, or its process was gone before we saw it.
+    process: Option<(u32, u64)>,
+}
+
+impl Held {
+    /// Holds it, instead of what had that name.
+    pub fn keep(&mut self, name: String, fd: OwnedFd) {
+        let valid = |c: char| c.is_ascii() && !c.is_ascii_control() && c != ':';
+        if name.is_empty() || name.len() > LONGEST || !name.chars().all(valid) {
+            return say(&format!("a descriptor is not held: {name:?} is no name"));
+        }
+        let process = pid_of(fd.as_fd()).and_then(|pid| {
+            let stat = Stat::of(pid).ok()??;
+            // Looked at again, since the pid may have changed hands between the two looks.
+            (pid_of(fd.as_fd()) == Some(pid)).then_some((pid, stat.start_time))
+        });
+        self.0.insert(name, Kept { fd, process });
+    }
+
+    /// Lets go of it. If its process is our child by now, it is reaped: its status is on disk.
+    pub fn release(&mut self, name: &str) {
+        if let Some(kept) = self.0.remove(name) {
+            let _ = waitid(WaitId::PidFd(kept.fd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+        }
+    }
+
+    /// Whether this process is held.
+    #[must_use]
+    pub fn has(&self, pid: u32, start_time: u64) -> bool {
+        self.0.values().any(|kept| kept.process == Some((pid, start_time)))
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// All of them, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, BorrowedFd<'_>)> {
+        self.0.iter().map(|(name, kept)| (name.as_str(), kept.fd.as_fd()))
+    }
+}
+
+/// The pid that a pidfd holds (pidfd_open(2)); `None` if it was reaped, or it is no pidfd.
+fn pid_of(fd: BorrowedFd<'_>) -> Option<u32> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+    pid.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sexton_common::ProcessIdentity;
+    use std::process::Command;
+
+    #[test]
+    fn a_child_is_held_until_it_is_released_and_reaped_then() {
+        #[expect(clippy::zombie_processes, reason = "the release reaps it")]
+        let child = Command::new("true").spawn().unwrap();
+        let (identity, fd) = ProcessIdentity::open_pid(child.id()).unwrap();
+        let mut held = Held::default();
+        held.keep("a".into(), fd);
+        assert!(held.has(identity.pid, identity.start_time) && !held.has(identity.pid, identity.start_time + 1));
+        rustix::event::poll(
+            &mut [rustix::event::PollFd::new(&identity.open().unwrap().unwrap(), rustix::event::PollFlags::IN)],
+            None,
+        )
+        .unwrap();
+        held.release("b");
+        assert!(Stat::of(identity.pid).unwrap().is_some());
+        held.release("a");
+        assert_eq!((Stat::of(identity.pid).unwrap(), held.len()), (None, 0));
+    }
+
+    #[test]
+    fn what_has_no_name_is_not_held() {
+        let mut held = Held::default();
+        for name in ["", "a:b", "a\n", "ä", &"x".repeat(256)] {
+            held.keep(name.into(), std::io::stdin().as_fd().try_clone_to_owned().unwrap());
+        }
+        assert_eq!(held.len(), 0);
+        for name in ["x".repeat(255), "pidfd-1-a".into(), "pidfd-1-a".into()] {
+            held.keep(name, std::io::stdin().as_fd().try_clone_to_owned().unwrap());
+        }
+        assert_eq!(held.iter().map(|(name, _)| name.len()).collect::<Vec<_>>(), [9, 255]);
+    }
+}

@@ -1,0 +1,139 @@
+//! A collector with a keeper above it.
+
+use crate::{
+    daemon::Daemon,
+    node::Node,
+    proc,
+    wait::{LONG, wait_for, wait_until},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use sexton_common::{
+    client::Client,
+    wire::{Reply, Request},
+};
+use std::{
+    fs::File,
+    process::{Child, ExitStatus, Stdio},
+};
+
+/// `sextond --keeper`, and what it keeps.
+#[derive(Debug)]
+pub struct Keeper {
+    child: Child,
+    collector: u32,
+}
+
+impl Keeper {
+    /// Starts it on a node without a collector, and waits until the collector answers.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    #[must_use]
+    pub fn start(node: &Node) -> Self {
+        let words = File::options().append(true).create(true).open(node.log()).unwrap();
+        let mut command = Daemon::command(node.layout(), &node.config());
+        command.arg("--keeper").env("SEXTON_TEST_NODE", node.prefix()).stdin(Stdio::null());
+        let child = command.stdout(words.try_clone().unwrap()).stderr(words).spawn().unwrap();
+        let mut keeper = Self { child, collector: 0 };
+        keeper.wait_for_another(node);
+        keeper
+    }
+
+    #[track_caller]
+    fn wait_for_another(&mut self, node: &Node) {
+        let before = self.collector;
+        let back = wait_until(LONG, || match answers(node) {
+            Some(pid) if pid != before => {
+                self.collector = pid;
+                true
+            }
+            _ => false,
+        });
+        assert!(back, "no collector answers but {before}: {}", node.words());
+        assert_eq!(proc::status(self.collector, "PPid"), Some(self.child.id().to_string()), "it is its keeper's child");
+    }
+
+    /// The keeper's own pid.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The collector's.
+    #[must_use]
+    pub fn collector(&self) -> u32 {
+        self.collector
+    }
+
+    /// Sends the collector SIGKILL, does what is to be done meanwhile, and waits for the next one.
+    ///
+    /// # Panics
+    /// If none comes.
+    #[track_caller]
+    pub fn kill_collector(&mut self, node: &Node, meanwhile: impl FnOnce()) {
+        // The keeper is stopped as long as there must be no collector.
+        self.signal(Signal::STOP);
+        wait_for("the keeper to stand still", LONG, || {
+            proc::status(self.pid(), "State").is_some_and(|s| s.starts_with('T'))
+        });
+        kill_process(Pid::from_raw(i32::try_from(self.collector).unwrap()).unwrap(), Signal::KILL).unwrap();
+        wait_for("the collector's end", LONG, || proc::is_dead(self.collector));
+        meanwhile();
+        self.signal(Signal::CONT);
+        self.wait_for_another(node);
+    }
+
+    /// Signals the keeper.
+    ///
+    /// # Panics
+    /// If it is dead.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If it does not come.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_for("the keeper's end", LONG, || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// Removes all records, stops both, and looks for leftovers.
+    ///
+    /// # Panics
+    /// If anything is left, or it does not stop well.
+    #[track_caller]
+    pub fn finish(mut self, node: Node) {
+        node.remove_all();
+        self.signal(Signal::TERM);
+        let status = self.wait();
+        assert!(status.success(), "the keeper ended with {status}: {}", node.words());
+        assert!(!node.layout().keeper_socket().exists(), "its socket is gone with it");
+        node.finish();
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // The node's own end takes care of what it kept.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn answers(node: &Node) -> Option<u32> {
+    let mut client = Client::connect(node.layout()).ok()?;
+    client.set_timeout(Some(LONG)).ok()?;
+    match client.call(&Request::Version {}) {
+        Ok(Reply::Version { pid, .. }) => Some(pid),
+        _ => None,
+    }
+}

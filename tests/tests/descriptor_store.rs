@@ -1,0 +1,242 @@
+//! Shim and collector are both killed, and somebody holds the pidfds: the exit is exact all the same.
+#![allow(clippy::unwrap_used, reason = "a test that cannot unwrap fails")]
+
+use rustix::process::{Signal, pidfd_send_signal};
+use sexton_common::{
+    ContainerId, ExitStatus, ProcessIdentity, Source, UnknownReason,
+    launch::Mode,
+    wire::{Launched, State},
+};
+use sexton_tests::{
+    Bundle, Gate, Keeper, LONG, Manager, Node, Options, binaries, node_api::killed_by, proc, run, skip, skipped,
+    wait_for,
+};
+use std::process::Command;
+
+fn kill(pid: u32) {
+    let (_, fd) = ProcessIdentity::open_pid(pid).unwrap();
+    pidfd_send_signal(fd, Signal::KILL).unwrap();
+}
+
+fn kill_shim(launched: &Launched) {
+    kill(launched.shim_pid);
+    wait_for("the shim's end", LONG, || proc::is_dead(launched.shim_pid));
+}
+
+/// What the kernel says of a reaped process is needed here: nobody keeps the zombie.
+fn cannot_run() -> bool {
+    if skipped() {
+        return true;
+    }
+    let features = run(Command::new(binaries::sextond()).arg("--probe")).ok().json();
+    if features["pidfd_info_exit"] == true {
+        return false;
+    }
+    skip("this kernel has no PIDFD_INFO_EXIT (Linux 6.15)");
+    true
+}
+
+fn gated(node: &Node, name: &str) -> (ContainerId, Launched, Gate) {
+    gated_again(node, name, name)
+}
+
+/// The same container again needs another bundle's gate.
+fn gated_again(node: &Node, name: &str, bundle: &str) -> (ContainerId, Launched, Gate) {
+    let id = node.id(name);
+    let (bundle, gate) = Bundle::new(node, bundle).gated();
+    let launched = node.run(&id, &bundle.write());
+    (id, launched, gate)
+}
+
+fn name_of(launched: &Launched) -> String {
+    format!("pidfd-{}-{}", launched.generation, launched.id)
+}
+
+/// Killed both, and ended, and reaped by a stranger, while nobody of ours lived.
+#[test]
+fn a_service_manager_holds_what_both_would_have_known() {
+    if cannot_run() {
+        return;
+    }
+    let node = Node::bare();
+    let mut manager = Manager::start(&node);
+    let cases: Vec<_> = [0, 7, 255].map(|code| (code, gated(&node, &code.to_string()))).into();
+    let created = node.create(&node.id("created"), &Bundle::new(&node, "created").sleeping().write());
+    let mut expected: Vec<_> = cases.iter().map(|(_, (_, launched, _))| name_of(launched)).collect();
+    expected.push(name_of(&created));
+    expected.sort();
+    assert_eq!(manager.names(), expected, "stored before anybody was told that it runs");
+    manager.kill_collector();
+    for (code, (_, launched, gate)) in &cases {
+        kill_shim(launched);
+        gate.exit(*code);
+    }
+    kill_shim(&created);
+    kill(created.pid);
+    for pid in cases.iter().map(|(_, (_, launched, _))| launched.pid).chain([created.pid]) {
+        wait_for("a stranger to reap it", LONG, || proc::is_gone(pid));
+    }
+    manager.start_collector(&node);
+    for (code, (id, ..)) in &cases {
+        let info = node.wait(id);
+        let exact = (Some(ExitStatus::Code(*code)), Some(Source::Pidfd));
+        assert_eq!((info.status, info.source), exact, "{}", node.words());
+        node.wait_state(id, State::Stopped);
+        let record = node.record(id).unwrap();
+        assert_eq!((record.status, record.source), (ExitStatus::Code(*code), Source::Pidfd));
+    }
+    assert_eq!(node.wait(&created.id).status, Some(killed_by(9)));
+    node.wait_state(&created.id, State::Stopped);
+    wait_for("the store to be empty", LONG, || manager.names().is_empty());
+    node.remove_all();
+    manager.stop_collector();
+    node.finish();
+}
+
+/// What is stored follows the containers: stored once, let go of when the status is on disk.
+#[test]
+fn the_store_holds_what_runs_and_nothing_else() {
+    if cannot_run() {
+        return;
+    }
+    let node = Node::bare();
+    let mut manager = Manager::start(&node);
+    let (id, launched, gate) = gated(&node, "a");
+    let (other, second, other_gate) = gated(&node, "b");
+    for _ in 0..2 {
+        manager.kill_collector();
+        manager.start_collector(&node);
+        node.wait_state(&id, State::Running);
+        assert_eq!(manager.names(), [name_of(&launched), name_of(&second)], "each of them once");
+    }
+    gate.exit(3);
+    node.wait_state(&id, State::Stopped);
+    wait_for("the store to let go of it", LONG, || manager.names() == [name_of(&second)]);
+    node.remove(&id, false).unwrap();
+    // Ended while the collector is away, with its shim: told and let go of at the next start.
+    manager.kill_collector();
+    other_gate.exit(4);
+    wait_for("the record", LONG, || node.record(&other).is_some());
+    manager.start_collector(&node);
+    let info = node.wait(&other);
+    assert_eq!((info.status, info.source), (Some(ExitStatus::Code(4)), Some(Source::Waited)));
+    wait_for("the store to let go of it", LONG, || manager.names().is_empty());
+    // Removed behind sextond's back: of no use to anybody.
+    let (gone, third, third_gate) = gated(&node, "c");
+    assert_eq!(manager.names(), [name_of(&third)]);
+    manager.kill_collector();
+    third_gate.exit(0);
+    wait_for("the record", LONG, || node.record(&gone).is_some() && proc::is_gone(third.shim_pid));
+    assert_eq!(run(&mut node.runc("delete", &[gone.as_str()])).code(), 0);
+    std::fs::remove_dir_all(node.layout().container(&gone).path()).unwrap();
+    manager.start_collector(&node);
+    wait_for("the store to let go of it", LONG, || manager.names().is_empty());
+    node.remove_all();
+    manager.stop_collector();
+    node.finish();
+}
+
+/// Two runs of one id are told apart.
+#[test]
+fn a_keeper_takes_the_service_managers_place() {
+    if skipped() {
+        return;
+    }
+    let node = Node::bare();
+    let mut keeper = Keeper::start(&node);
+    for round in [1, 2] {
+        let (id, launched, gate) = gated_again(&node, "a", &format!("a{round}"));
+        let (orphan, orphaned, orphan_gate) = gated_again(&node, "b", &format!("b{round}"));
+        kill_shim(&orphaned);
+        node.wait_state(&orphan, State::Orphaned);
+        keeper.kill_collector(&node, || {
+            kill_shim(&launched);
+            gate.exit(round);
+            orphan_gate.exit(round + 10);
+            wait_for("their end", LONG, || proc::is_dead(launched.pid) && proc::is_dead(orphaned.pid));
+        });
+        for (id, code) in [(&id, round), (&orphan, round + 10)] {
+            let info = node.wait(id);
+            assert_eq!(info.status, Some(ExitStatus::Code(code)), "{}", node.words());
+            assert!(matches!(info.source, Some(Source::Zombie | Source::Pidfd)), "{info:?}");
+            node.wait_state(id, State::Stopped);
+        }
+        wait_for("the dead to be reaped", LONG, || proc::is_gone(launched.pid) && proc::is_gone(orphaned.pid));
+        node.remove_all();
+    }
+    keeper.finish(node);
+}
+
+/// The same on a kernel that does not tell how a reaped process ended.
+#[test]
+fn a_keeper_keeps_zombies_for_old_kernels() {
+    if skipped() {
+        return;
+    }
+    let config = "[kernel]\npidfd_info_exit = false\n".to_owned();
+    let node = Node::with(Options { daemon: false, config });
+    let mut keeper = Keeper::start(&node);
+    let (id, launched, gate) = gated(&node, "a");
+    keeper.kill_collector(&node, || {
+        kill_shim(&launched);
+        gate.exit(9);
+        wait_for("its end", LONG, || proc::is_dead(launched.pid));
+    });
+    let info = node.wait(&id);
+    assert_eq!((info.status, info.source), (Some(ExitStatus::Code(9)), Some(Source::Zombie)), "{}", node.words());
+    node.wait_state(&id, State::Stopped);
+    wait_for("the dead to be reaped", LONG, || proc::is_gone(launched.pid));
+    keeper.finish(node);
+}
+
+/// On such a kernel the collector is the subreaper of the shims that it started, and asks the kernel as a parent does.
+#[test]
+fn old_kernels() {
+    if skipped() {
+        return;
+    }
+    let config = "[kernel]\npidfd_info_exit = false\n".to_owned();
+    let mut node = Node::with(Options { config, ..Options::default() });
+    for (name, code) in [("a", 0), ("b", 77), ("c", 255)] {
+        let (id, launched, gate) = gated(&node, name);
+        kill_shim(&launched);
+        node.wait_state(&id, State::Orphaned);
+        gate.exit(code);
+        let info = node.wait(&id);
+        assert_eq!(
+            (info.status, info.source),
+            (Some(ExitStatus::Code(code)), Some(Source::Waited)),
+            "{}",
+            node.words()
+        );
+        node.wait_state(&id, State::Stopped);
+        wait_for("the dead to be reaped", LONG, || proc::is_gone(launched.pid) && proc::is_gone(launched.shim_pid));
+    }
+    // A signal, and one that was only created.
+    for mode in [Mode::Run, Mode::Create] {
+        let id = node.id(&format!("{mode:?}").to_lowercase());
+        let bundle = Bundle::new(&node, id.as_str()).sleeping().write();
+        let launched = node.launch(node.launch_request(&id, &bundle, mode)).unwrap();
+        kill_shim(&launched);
+        node.wait_state(&id, State::Orphaned);
+        node.kill(&id, 9);
+        let info = node.wait(&id);
+        assert_eq!((info.status, info.source), (Some(killed_by(9)), Some(Source::Waited)));
+    }
+    // Somebody else's shim: its container is nobody's child that we know of. It is reaped while we cannot look.
+    let id = node.id("foreign");
+    let (bundle, gate) = Bundle::new(&node, "foreign").gated();
+    let launched = node.shim("run", &id, &bundle.write());
+    node.wait_state(&id, State::Running);
+    kill_shim(&launched);
+    node.wait_state(&id, State::Orphaned);
+    node.daemon().signal(Signal::STOP);
+    gate.exit(5);
+    wait_for("a stranger to reap it", LONG, || proc::is_gone(launched.pid));
+    node.daemon().signal(Signal::CONT);
+    let info = node.wait(&id);
+    let reason = UnknownReason::ShimKilled;
+    assert_eq!((info.status, info.source), (Some(ExitStatus::Unknown { reason }), Some(Source::None)));
+    node.wait_state(&id, State::Stopped);
+    node.finish();
+}

@@ -62,10 +62,11 @@ impl Layout {
         self.state.join("sextond.lock")
     }
 
-    /// Where `sextond --keeper` hears its daemon.
+    /// Where `sextond --keeper`, of pid `pid`, hears its daemon. One of its own: a second keeper, which fails for want
+    /// of the collector's lock, must not deafen the first.
     #[must_use]
-    pub fn keeper_socket(&self) -> PathBuf {
-        self.state.join("keeper.sock")
+    pub fn keeper_socket(&self, pid: u32) -> PathBuf {
+        self.state.join(format!("keeper.{pid}.sock"))
     }
 
     /// The containers' directories.

@@ -116,7 +116,8 @@ impl Keeper {
         self.signal(Signal::TERM);
         let status = self.wait();
         assert!(status.success(), "the keeper ended with {status}: {}", node.words());
-        assert!(!node.layout().keeper_socket().exists(), "its socket is gone with it");
+        let socket = node.layout().keeper_socket(self.pid());
+        assert!(!socket.exists(), "its socket is gone with it");
         node.finish();
     }
 }

@@ -28,8 +28,11 @@ use rustix::{
 };
 use sexton_common::private::private_dir;
 use std::{
+    fs,
     io::{self, Write},
     ops::ControlFlow,
+    os::unix::net::UnixDatagram,
+    path::Path,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -68,6 +71,22 @@ fn say(text: &str) {
     let _ = writeln!(io::stderr(), "sextond[keeper]: {text}");
 }
 
+/// Those of keepers that were killed: nobody hears them.
+fn remove_stale_sockets(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let (name, path) = (entry.file_name(), entry.path());
+        let name = name.to_string_lossy();
+        let refused = || {
+            UnixDatagram::unbound()
+                .and_then(|socket| socket.connect(&path))
+                .is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+        };
+        if name.starts_with("keeper.") && name.ends_with(".sock") && refused() {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
 struct Keeper {
     inbox: Inbox,
     signals: SignalFd,
@@ -90,7 +109,8 @@ impl Keeper {
         let failed = |what: &str, e: io::Error| format!("{what}: {e}");
         let layout = &config.layout;
         private_dir(layout.state()).map_err(|e| e.to_string())?;
-        let path = layout.keeper_socket();
+        remove_stale_sockets(layout.state());
+        let path = layout.keeper_socket(std::process::id());
         let inbox = Inbox::bind(&path).map_err(|e| failed(&format!("listen on {}", path.display()), e))?;
         prctl::set_child_subreaper(true).map_err(|e| failed("become subreaper", io::Error::from_raw_os_error(e)))?;
         let mut wanted = SigSet::empty();

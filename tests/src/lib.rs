@@ -11,6 +11,7 @@
 
 pub mod binaries;
 pub mod bundle;
+pub mod chance;
 pub mod cleanup;
 pub mod command;
 pub mod crash;

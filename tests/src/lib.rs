@@ -26,6 +26,7 @@ pub mod node;
 pub mod node_api;
 pub mod proc;
 pub mod shim;
+pub mod storm;
 pub mod subscriber;
 pub mod wait;
 

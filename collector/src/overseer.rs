@@ -137,6 +137,7 @@ impl Overseer {
             facts = self.cx.cleaner.blocking.run(format!("conclude {id}"), conclude).await;
         }
         let phase = facts.phase;
+        let pidfd = pidfd.or_else(|| facts.pidfd.take());
         let task = Task::new(self.cx.clone(), facts, pidfd, post);
         self.tell(phase, &task.info());
         let overseer = self.clone();

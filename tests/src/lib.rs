@@ -11,6 +11,7 @@
 
 pub mod binaries;
 pub mod bundle;
+pub mod chance;
 pub mod cleanup;
 pub mod command;
 pub mod crash;
@@ -27,6 +28,7 @@ pub mod node;
 pub mod node_api;
 pub mod proc;
 pub mod shim;
+pub mod storm;
 pub mod subscriber;
 pub mod wait;
 

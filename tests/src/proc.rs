@@ -78,6 +78,14 @@ fn kind(target: &Path) -> String {
     }
 }
 
+/// Proportional and resident memory, in KiB, from `/proc/PID/smaps_rollup`; nothing of what is gone.
+#[must_use]
+pub fn memory_kib(pid: u32) -> (u64, u64) {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let kib = |field| field_of(&text, field).and_then(|value| value.split(' ').next()?.parse().ok()).unwrap_or(0);
+    (kib("Pss"), kib("Rss"))
+}
+
 /// Resident memory, in KiB.
 #[must_use]
 pub fn resident_kib(pid: u32) -> u64 {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const ORPHANS: usize = 300;
+const ORPHANS: usize = 2000;
 
 fn launch(node: &Node, id: &ContainerId, then: &str) -> Launched {
     let gate = node.dir().join(format!("gate-{then}"));

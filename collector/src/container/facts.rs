@@ -21,7 +21,7 @@ use sexton_common::{
 use std::{os::fd::OwnedFd, path::Path};
 
 /// A container's facts.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Facts {
     /// What was asked.
     pub launch: Launch,
@@ -29,6 +29,8 @@ pub struct Facts {
     pub init: Option<Init>,
     /// How it ended.
     pub verdict: Option<Verdict>,
+    /// Its init, if that was there: whoever reaps it after our look, its status is ours.
+    pub pidfd: Option<OwnedFd>,
     /// When it was started, as far as that was written down.
     pub started: Option<Stamp>,
     /// Why nobody will ever know how it ended; whoever takes the container over makes that record.
@@ -65,8 +67,16 @@ impl Facts {
             return Ok(None);
         }
         let generation = launch.generation;
-        let mut facts =
-            Self { init: None, verdict: None, started: None, unknown: None, phase: Phase::Creating, launch, dir };
+        let mut facts = Self {
+            init: None,
+            verdict: None,
+            pidfd: None,
+            started: None,
+            unknown: None,
+            phase: Phase::Creating,
+            launch,
+            dir,
+        };
         let mut damaged = false;
         // The shim writes its record before it dies: when it is seen dead, what it wrote is there.
         let shim_dead = matches!(facts.launch.shim.look(), Ok(Presence::Gone | Presence::Zombie(..)));
@@ -93,6 +103,9 @@ impl Facts {
         }
         let presence = self.init.as_ref().map(|init| init.process.look());
         let gone = matches!(presence, Some(Ok(Presence::Gone)));
+        if let Some(Ok(Presence::Alive(fd) | Presence::Zombie(fd, _))) = presence {
+            self.pidfd = Some(fd);
+        }
         let foreign = matches!(self.launch.origin, Origin::Foreign { .. });
         self.unknown = match (&self.init, shim_dead) {
             // The shim did its work; only its record was spoilt afterwards.

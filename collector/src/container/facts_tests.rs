@@ -1,6 +1,7 @@
 use super::*;
+use crate::{probe::Probe, watch::InitWatch};
 use sexton_common::{ExitRecord, ProcessIdentity, Stamp, launch::Stdio, runtime::Runtime};
-use std::{fs, process::Command};
+use std::{fs, process::Command, time::Duration};
 
 struct World {
     _root: tempfile::TempDir,
@@ -199,4 +200,23 @@ fn a_record_of_another_generation_is_not_this_runs() {
     w.init(&dir, w.alive);
     w.exit(&dir, 6);
     assert_eq!(w.read(&dir).phase, Phase::Running);
+}
+
+/// Shim and collector were dead; somebody else reaps it just when we have come.
+#[tokio::test]
+async fn a_zombie_that_was_seen_may_be_reaped() {
+    let w = World::new();
+    let mut child = Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
+    let process = ProcessIdentity::of(child.id()).unwrap();
+    let dir = w.launch(w.dead, Mode::Run);
+    w.init(&dir, process);
+    while !matches!(process.look(), Ok(Presence::Zombie(..))) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let facts = w.read(&dir);
+    child.wait().unwrap();
+    assert_eq!(facts.phase, Phase::Orphaned);
+    let watch = InitWatch::open(process, facts.pidfd).unwrap();
+    let exact = Probe::run().pidfd_info_exit.then_some((ExitStatus::Code(7), Source::Pidfd));
+    assert_eq!(watch.and_then(|watch| watch.death()), exact);
 }

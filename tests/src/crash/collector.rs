@@ -30,8 +30,9 @@ use std::{
 /// A collector's life ends in this time.
 const LIFE: Duration = Duration::from_secs(60);
 
-/// By then it has nothing left to do.
-const RECOVERY: Duration = Duration::from_secs(1);
+/// It makes no system call for so long when it has nothing left to do; longer than a runtime needs for anything.
+const RECOVERED: Duration = Duration::from_millis(300);
+const RECOVERY: Duration = Duration::from_secs(10);
 
 /// What was asked for one container, and answered.
 #[derive(Debug, Default)]
@@ -184,7 +185,7 @@ impl Life for Collector {
             // Most of what comes before is the same in every life.
             let at = 500 + (kill.stop * 7919 + u64::from(code)) % 1200;
             let second = Killer::start(traced(node, Some(at)));
-            wait_until(RECOVERY, || second.has_killed() || second.is_over());
+            let _ = second.settles(RECOVERED, RECOVERY);
             second.signal(Signal::SIGTERM);
             second.join(LIFE)?;
         }

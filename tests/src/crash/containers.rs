@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// What comes to rest does so within this, on a loaded machine.
 pub const REST_WITHIN: Duration = Duration::from_secs(30);
-const CLEAN_WITHIN: Duration = Duration::from_secs(3);
+const CLEAN_WITHIN: Duration = Duration::from_secs(10);
 /// What waits for nobody must be seen waiting as long as this.
 const WAITS_FOR: Duration = Duration::from_millis(200);
 

@@ -11,10 +11,10 @@ use std::{
     process::{Command, ExitStatus},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI32, Ordering},
+        atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// What to run, and when to kill.
@@ -59,6 +59,7 @@ pub struct Report {
 pub(super) struct Told {
     pub(super) killed: AtomicBool,
     pub(super) target: AtomicI32,
+    pub(super) stops: AtomicU64,
 }
 
 /// A program that is being traced.
@@ -89,6 +90,22 @@ impl Killer {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits until the program has made no system call for `quiet`: it sleeps, or waits for somebody. Whether it is
+    /// so, and neither killed nor at its end.
+    #[must_use]
+    pub fn settles(&self, quiet: Duration, deadline: Duration) -> bool {
+        let (mut stops, mut since) = (self.told.stops.load(Ordering::SeqCst), Instant::now());
+        let over = || self.has_killed() || self.is_over();
+        wait_until(deadline, || {
+            let now = self.told.stops.load(Ordering::SeqCst);
+            if now != stops {
+                (stops, since) = (now, Instant::now());
+            }
+            over() || since.elapsed() >= quiet
+        });
+        !over()
     }
 
     /// Sends the traced process a signal.

@@ -11,6 +11,7 @@ pub mod containers;
 pub mod gc;
 pub mod killer;
 pub mod options;
+pub mod progress;
 pub mod reaper;
 pub mod shim;
 pub mod site;

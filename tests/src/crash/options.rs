@@ -17,7 +17,9 @@ that nothing is left behind. Needs root, runc and busybox; the programs are thos
   --stride K       every Kth point (1)
   --offset J       the first of every K (0)
   --sample COUNT   as many points, chosen at random
-  --seed S         chooses points and exit codes (the clock)
+  --seed S         chooses points and exit codes (the clock); a point's code follows from both
+  --jobs N         points at a time, each on a node of its own (two for every core)
+  --json           a line of sums for machines after each program
   --reap-after MS  how late orphans are reaped (at once)
 ";
 
@@ -93,6 +95,10 @@ pub struct Options {
     pub seed: u64,
     /// How late orphans are reaped, in milliseconds.
     pub reap_after: u64,
+    /// Points at a time.
+    pub jobs: u64,
+    /// Sums for machines, too.
+    pub json: bool,
 }
 
 impl Options {
@@ -111,10 +117,16 @@ impl Options {
             sample: None,
             seed: clock,
             reap_after: 0,
+            jobs: jobs(),
+            json: false,
         };
         while let Some(option) = words.next() {
             if option == "--help" || option == "-h" {
                 return Err(HELP.into());
+            }
+            if option == "--json" {
+                options.json = true;
+                continue;
             }
             let value = words.next().ok_or_else(|| format!("{option} needs a value, or is unknown: see --help"))?;
             let number = || value.parse::<u64>().map_err(|e| format!("{option} {value}: {e}"));
@@ -130,11 +142,17 @@ impl Options {
                 "--sample" => options.sample = Some(number()?),
                 "--seed" => options.seed = number()?,
                 "--reap-after" => options.reap_after = number()?,
+                "--jobs" => options.jobs = number()?.max(1),
                 _ => return Err(format!("unknown option {option}: see --help")),
             }
         }
         Ok(options)
     }
+}
+
+/// Most of a point's time is waiting: for a runtime's processes, for a tracer, for quiet.
+fn jobs() -> u64 {
+    std::thread::available_parallelism().map_or(2, |cores| 2 * cores.get() as u64)
 }
 
 #[cfg(test)]
@@ -147,7 +165,8 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_understood() {
-        let options = parse(&["--program", "gc", "--from", "7", "--stride", "3", "--seed", "9"]).unwrap();
+        let options = parse(&["--program", "gc", "--json", "--from", "7", "--stride", "3", "--seed", "9"]).unwrap();
+        assert!(options.json && options.jobs > 0);
         assert_eq!((options.programs, options.from, options.stride, options.seed), (vec![Program::Gc], 7, 3, 9));
         assert_eq!(parse(&[]).unwrap().programs, Program::ALL);
     }

@@ -18,8 +18,8 @@ use std::{fs, time::Duration};
 
 /// A shim's life ends in this time.
 const LIFE: Duration = Duration::from_secs(40);
-/// Once its container runs it is asleep after this.
-const SHIM_SLEEPS: Duration = Duration::from_millis(80);
+/// Once its container runs it is asleep if it makes no system call for this long.
+const SHIM_SLEEPS: Duration = Duration::from_millis(50);
 
 /// See the module.
 #[derive(Debug)]
@@ -64,9 +64,8 @@ impl Life for Shim {
         let _ = fs::remove_file(&words);
         let killer = Killer::start(Order { command, words, depth: self.depth, at });
         // If the shim lives as long as its container runs, it is killed later.
-        let over = || killer.has_killed() || killer.is_over();
-        wait_until(LIFE, || over() || (waits && party.has_run()));
-        self.opened = !waits || !wait_until(SHIM_SLEEPS, over);
+        wait_until(LIFE, || killer.has_killed() || killer.is_over() || (waits && party.has_run()));
+        self.opened = !waits || killer.settles(SHIM_SLEEPS, LIFE);
         if self.opened {
             party.open();
         }

@@ -86,6 +86,17 @@ impl Tally {
         } += 1;
     }
 
+    /// The sums as one JSON object.
+    #[must_use]
+    pub fn json(&self, program: &str, seed: u64, jobs: u64, took: std::time::Duration) -> serde_json::Value {
+        let Self { swept, beyond, exact, never_started, left_waiting, unknown, lost, leaked, wrong } = self;
+        serde_json::json!({
+            "program": program, "seed": seed, "jobs": jobs, "seconds": took.as_secs(), "swept": swept,
+            "beyond": beyond, "exact": exact, "never_started": never_started, "left_waiting": left_waiting,
+            "unknown": unknown, "lost": lost, "leaked": leaked, "wrong": wrong,
+        })
+    }
+
     /// How many points have something wrong.
     #[must_use]
     pub fn violations(&self) -> u64 {

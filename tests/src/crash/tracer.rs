@@ -209,6 +209,7 @@ impl Tracer {
             return;
         }
         self.report.stops += 1;
+        self.told.stops.store(self.report.stops, Ordering::SeqCst);
         let Some(at) = at(pid) else { return };
         let (entry, number) = match at {
             At::Entry(number) => {

@@ -1,6 +1,6 @@
 //! A node of one's own: state, data and runtime root in a temporary directory, with a collector if wanted.
 
-use crate::{binaries, cleanup, daemon::Daemon, leftovers, proc, wait::LONG, wait::wait_until};
+use crate::{binaries, cleanup, daemon::Daemon, leftovers, pids, proc, wait::LONG, wait::wait_until};
 use rustix::process::Signal;
 use sexton_common::{ContainerId, Layout, runtime::Runtime};
 use std::{
@@ -61,7 +61,7 @@ impl Node {
         let directory = tempfile::Builder::new().prefix("sexton-test-").tempdir_in("/tmp").unwrap();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         // Ends in a dash, so that no node's prefix is the beginning of another's.
-        let prefix = format!("sxt{}n{number}-", std::process::id());
+        let prefix = format!("sxt{}n{number}-", pids::owner());
         let layout = Layout::new(directory.path().join("state"), directory.path().join("data"));
         fs::write(directory.path().join("sextond.toml"), options.config).unwrap();
         make_rootfs(&directory.path().join("rootfs"));

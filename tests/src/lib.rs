@@ -24,6 +24,7 @@ pub mod needs;
 pub mod node;
 pub mod node_api;
 pub mod pids;
+pub mod played;
 pub mod proc;
 pub mod shim;
 pub mod subscriber;

@@ -65,8 +65,9 @@ impl Overseer {
     /// # Errors
     /// If the containers' directory cannot be listed; a container that cannot be read only costs itself.
     pub async fn rediscover(self: &Arc<Self>) -> io::Result<Scan> {
-        let layout = self.cx.layout.clone();
-        let mut scan = self.cx.cleaner.blocking.run("scan the state directory", move || recover::scan(&layout)).await?;
+        let (layout, first) = (self.cx.layout.clone(), !*self.ready.borrow());
+        let scan = move || recover::scan(&layout, first);
+        let mut scan = self.cx.cleaner.blocking.run("scan the state directory", scan).await?;
         for facts in scan.found.drain(..) {
             self.take(facts, None).await;
         }

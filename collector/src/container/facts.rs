@@ -14,7 +14,7 @@ use crate::exit::{Verdict, of_death, read_exit, started};
 use sexton_common::{
     ExitStatus, Init, Launch, ProcessIdentity, Source, Stamp, UnknownReason, cgroup,
     durable::{self, ReadError},
-    identity::Presence,
+    identity::{Presence, Stat},
     launch::{Clean, Mode, Origin},
     layout::{ContainerDir, Layout},
 };
@@ -168,7 +168,8 @@ fn mended_init(facts: &Facts) -> Option<Init> {
         runtime: launch.runtime.clone(),
         bundle: launch.bundle.clone(),
     };
-    // The shim was not replaced by another process while we looked.
+    // Neither of them was replaced by another process while we looked.
+    Stat::of(pid).ok()?.filter(|stat| stat.ppid == shim && stat.start_time == init.process.start_time)?;
     launch.shim.open().ok()??;
     if let Err(e) = durable::write(&facts.dir.init(), &init) {
         tracing::error!(id = %launch.id, error = %e, "what was created cannot be written anew; it is known as long as sextond runs");

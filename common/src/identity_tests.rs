@@ -62,11 +62,12 @@ fn a_stranger_s_end_is_not_taken() {
     let mut others = vec![earlier, ProcessIdentity { pidfs_inode: None, ..earlier }];
     if let Some(inode) = stranger.pidfs_inode {
         // Begun in the same tick.
-        others.push(ProcessIdentity { pidfs_inode: Some(inode - 1), ..stranger });
+        let other = ProcessIdentity { pidfs_inode: Some(inode - 1), ..stranger };
+        assert!(!other.is(&fd));
+        others.push(other);
     }
     for other in others {
         assert!(matches!(other.look().unwrap(), Presence::Gone), "{other:?}");
-        assert!(!other.is(&fd));
     }
     // Written down by a kernel without pidfd inodes, it is itself all the same.
     for itself in [stranger, ProcessIdentity { pidfs_inode: None, ..stranger }] {

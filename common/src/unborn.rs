@@ -12,7 +12,7 @@ pub fn is_abandoned(dir: &ContainerDir, maker: u32) -> bool {
     }
     // It is opened as soon as it is made. In between, only the name tells; an empty one that is left is harmless.
     let comm = fs::read_to_string(format!("/proc/{maker}/comm")).unwrap_or_default();
-    !comm.starts_with("sexton") && !has_open(maker, dir.path())
+    comm.trim_end() != "sexton-shim" && !has_open(maker, dir.path())
 }
 
 /// Whether that process has that file open, as far as we may see that. Blocks on the file system.

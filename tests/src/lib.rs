@@ -12,6 +12,7 @@
 pub mod binaries;
 pub mod bundle;
 pub mod cleanup;
+pub mod clock;
 pub mod command;
 pub mod crash;
 pub mod daemon;

@@ -4,6 +4,7 @@ use crate::{binaries, cleanup, daemon::Daemon, leftovers, pids, proc, wait::LONG
 use rustix::process::Signal;
 use sexton_common::{ContainerId, Layout, runtime::Runtime};
 use std::{
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
@@ -31,6 +32,8 @@ impl Default for Options {
 pub struct Node {
     prefix: String,
     layout: Layout,
+    /// What collector and command line have in their environment.
+    pub env: Vec<(String, OsString)>,
     daemon: Option<Daemon>,
     directory: TempDir,
 }
@@ -65,7 +68,8 @@ impl Node {
         let layout = Layout::new(directory.path().join("state"), directory.path().join("data"));
         fs::write(directory.path().join("sextond.toml"), options.config).unwrap();
         make_rootfs(&directory.path().join("rootfs"));
-        let mut node = Self { prefix, layout, daemon: None, directory };
+        let env = vec![("SEXTON_TEST_NODE".to_owned(), prefix.clone().into())];
+        let mut node = Self { prefix, layout, env, daemon: None, directory };
         if options.daemon {
             node.start_daemon();
         }
@@ -137,7 +141,7 @@ impl Node {
     #[track_caller]
     pub fn start_daemon(&mut self) {
         assert!(self.daemon.is_none(), "it runs");
-        self.daemon = Some(Daemon::start(&self.layout, &self.config(), &self.prefix, &self.log()));
+        self.daemon = Some(Daemon::start(&self.layout, &self.config(), &self.env, &self.log()));
     }
 
     /// The collector.

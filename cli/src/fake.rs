@@ -96,6 +96,7 @@ pub fn running(id: &str) -> ContainerInfo {
         usage: None,
         memory_peak: None,
         cpu_ns: None,
+        started_ns: Some(500_000_000),
     }
 }
 

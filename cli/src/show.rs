@@ -2,7 +2,7 @@
 
 use crate::{signal, table::Tone};
 use sexton_common::{
-    ExitStatus, WallTime,
+    ExitStatus,
     wire::{ContainerInfo, State},
 };
 use std::time::Duration;
@@ -18,11 +18,12 @@ pub fn status(status: &ExitStatus) -> String {
     }
 }
 
-/// How it is, in one line.
-pub fn condition(container: &ContainerInfo, now: WallTime) -> String {
-    let up = || container.started_at.map_or_else(|| "up".to_owned(), |at| format!("up {}", age(at, now)));
+/// How it is, in one line. `now` in nanoseconds since boot.
+pub fn condition(container: &ContainerInfo, now: u64) -> String {
+    let up = || container.started_ns.map_or_else(|| "up".to_owned(), |at| format!("up {}", age(at, now)));
+    let exited_ns = || Some(container.started_ns?.saturating_add(container.ran_ns?));
     let mut text = match (&container.status, container.state) {
-        (Some(ended), _) => match container.exited_at {
+        (Some(ended), _) => match exited_ns() {
             Some(at) => format!("{}, {} ago", status(ended), age(at, now)),
             None => status(ended),
         },
@@ -50,9 +51,9 @@ pub fn tone(state: State) -> Tone {
     }
 }
 
-/// How long ago `then` was, in its largest unit. The wall clock may have jumped: never negative.
-pub fn age(then: WallTime, now: WallTime) -> String {
-    let seconds = Duration::from_nanos(now.0.saturating_sub(then.0)).as_secs();
+/// How long ago `then` was, in its largest unit; both in nanoseconds since boot, since the wall clock may jump.
+pub fn age(then: u64, now: u64) -> String {
+    let seconds = Duration::from_nanos(now.saturating_sub(then)).as_secs();
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{}m", seconds / 60),
@@ -86,7 +87,7 @@ mod tests {
     use crate::fake;
     use sexton_common::UnknownReason;
 
-    const NOW: WallTime = WallTime(1_795_254_724_500_000_000);
+    const NOW: u64 = 240_500_000_000;
 
     #[test]
     fn conditions() {
@@ -107,16 +108,16 @@ mod tests {
             "killed by SIGKILL (core dumped), 3m ago, out of memory; in the way: runc delete takes too long"
         );
         let unknown = ExitStatus::Unknown { reason: UnknownReason::ShimKilled };
-        let lost = ContainerInfo { exited_at: None, ..fake::stopped("c1", unknown) };
+        let lost = ContainerInfo { exited_at: None, ran_ns: None, ..fake::stopped("c1", unknown) };
         assert_eq!(condition(&lost, NOW), "unknown: its shim was killed");
     }
 
     #[test]
     fn ages_durations_and_sizes() {
-        let ago = |seconds: u64| age(WallTime(NOW.0 - seconds * 1_000_000_000), NOW);
+        let ago = |seconds: u64| age(NOW, NOW + seconds * 1_000_000_000);
         assert_eq!([ago(0), ago(59), ago(60), ago(7199)], ["0s", "59s", "1m", "1h"]);
         assert_eq!([ago(172_799), ago(172_800)], ["47h", "2d"]);
-        assert_eq!(age(NOW, WallTime(0)), "0s");
+        assert_eq!(age(NOW, 0), "0s");
         assert_eq!(duration(61_234_567_890), "1m 1s 234ms");
         assert_eq!([bytes(0), bytes(1023), bytes(1536), bytes(5 << 30)], ["0 B", "1023 B", "1.5 KiB", "5.0 GiB"]);
     }

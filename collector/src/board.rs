@@ -183,6 +183,7 @@ mod tests {
             usage: None,
             memory_peak: None,
             cpu_ns: None,
+            started_ns: None,
         }
     }
 

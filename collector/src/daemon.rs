@@ -23,8 +23,8 @@ use rustix::{
 use sd_notify::NotifyState;
 use sexton_common::{
     Layout,
-    identity::Stat,
     private::{NotPrivate, private_dir},
+    unborn::has_open,
 };
 use std::{
     fs::{self, File, OpenOptions},
@@ -199,11 +199,13 @@ async fn lock(layout: &Layout) -> Result<File, Fatal> {
         }
         let text = fs::read_to_string(&path).unwrap_or_default();
         let pid = text.trim().parse::<u32>().ok();
-        let dead = pid.is_some_and(|pid| Stat::of(pid).is_ok_and(|stat| stat.is_none_or(|stat| stat.is_dead())));
+        // One that lives has it open; another process that has its pid by now, as we may ourselves, has nothing to do
+        // with it.
+        let holder = pid.filter(|&pid| pid != std::process::id() && has_open(pid, &path));
         // One that has just been killed may need a moment to be dead.
-        let patience = if dead { INHERITED_FOR } else { DYING_FOR };
+        let patience = if holder.is_some() { DYING_FOR } else { INHERITED_FOR };
         if since.elapsed() > patience {
-            let pid = pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+            let pid = holder.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
             return Err(Fatal::Second { pid, state: layout.state().display().to_string() });
         }
         // A child of a killed sextond's has its lock until it has execed.

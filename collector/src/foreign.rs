@@ -3,7 +3,9 @@
 use crate::{container::Facts, overseer::Overseer};
 use rustix::fs::RenameFlags;
 use sexton_common::{
-    Init, Launch, ProcessIdentity, Stamp, cgroup, durable,
+    Init, Launch, ProcessIdentity, Stamp,
+    cgroup::{self, CgroupDir},
+    durable,
     launch::{Mode, OnShimDeath, Origin, Stdio},
     layout::Layout,
     wire::{ApiError, ErrorCode, WatchRequest},
@@ -65,6 +67,12 @@ fn register(layout: &Layout, request: WatchRequest) -> Result<(), ApiError> {
     })
 }
 
+/// None, if the process is gone: whoever has its pid by now has cgroups of its own.
+fn cgroups(process: ProcessIdentity) -> Vec<CgroupDir> {
+    let found = cgroup::of_process(process.pid).unwrap_or_default();
+    if matches!(process.open(), Ok(Some(_))) { found } else { Vec::new() }
+}
+
 fn write(layout: &Layout, request: WatchRequest, runtime: sexton_common::runtime::Runtime) -> io::Result<()> {
     let identity = |pid| match ProcessIdentity::of(pid) {
         // It may have died already; what its shim wrote is in the FIFO all the same.
@@ -78,7 +86,7 @@ fn write(layout: &Layout, request: WatchRequest, runtime: sexton_common::runtime
         id: request.id.clone(),
         generation,
         process,
-        cgroups: cgroup::of_process(request.pid).unwrap_or_default(),
+        cgroups: cgroups(process),
         ready: created,
         shim: identity(request.shim_pid)?,
         runtime: runtime.clone(),
@@ -111,4 +119,16 @@ fn write(layout: &Layout, request: WatchRequest, runtime: sexton_common::runtime
         let _ = crate::gc::bury(&unborn, &unborn);
     }
     placed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stranger_s_cgroups_are_not_the_container_s() {
+        let own = ProcessIdentity::of(std::process::id()).unwrap();
+        assert!(!cgroups(own).is_empty());
+        assert_eq!(cgroups(ProcessIdentity::gone(own.pid).unwrap()), []);
+    }
 }

@@ -66,8 +66,9 @@ impl Overseer {
     /// # Errors
     /// If the containers' directory cannot be listed; a container that cannot be read only costs itself.
     pub async fn rediscover(self: &Arc<Self>) -> io::Result<Scan> {
-        let layout = self.cx.layout.clone();
-        let mut scan = self.cx.cleaner.blocking.run("scan the state directory", move || recover::scan(&layout)).await?;
+        let (layout, first) = (self.cx.layout.clone(), !*self.ready.borrow());
+        let scan = move || recover::scan(&layout, first);
+        let mut scan = self.cx.cleaner.blocking.run("scan the state directory", scan).await?;
         for facts in scan.found.drain(..) {
             self.take(facts, None).await;
         }
@@ -127,7 +128,9 @@ impl Overseer {
             }
             map.insert(id.clone(), Handle { generation, mailbox });
         }
-        let pidfd = pidfd.or_else(|| self.cx.store.take(&Name { id: id.clone(), generation }));
+        // The one that was looked at first: what others pass on may be anything.
+        let kept = || self.cx.store.take(&Name { id: id.clone(), generation });
+        let pidfd = facts.pidfd.take().or(pidfd).or_else(kept);
         facts.reconsider(pidfd.as_ref());
         if facts.unknown.is_some() {
             let conclude = move || {
@@ -137,7 +140,6 @@ impl Overseer {
             facts = self.cx.cleaner.blocking.run(format!("conclude {id}"), conclude).await;
         }
         let phase = facts.phase;
-        let pidfd = pidfd.or_else(|| facts.pidfd.take());
         let task = Task::new(self.cx.clone(), facts, pidfd, post);
         self.tell(phase, &task.info());
         let overseer = self.clone();

@@ -4,6 +4,7 @@ use crate::{container::Facts, gc};
 use sexton_common::{
     ContainerId,
     layout::{ContainerDir, Layout},
+    unborn,
 };
 use std::{fs, io};
 
@@ -16,18 +17,20 @@ pub struct Scan {
     pub unread: usize,
 }
 
-/// Reads all containers' facts, and finishes what was being removed or created by somebody who is dead. Blocks on the disk.
+/// Reads all containers' facts, and finishes what was being removed or created by somebody who is dead. Nothing that
+/// a collector was registering before the `first` scan will ever be finished. Blocks on the disk.
 ///
 /// # Errors
 /// If the directory cannot be listed.
-pub fn scan(layout: &Layout) -> io::Result<Scan> {
+pub fn scan(layout: &Layout, first: bool) -> io::Result<Scan> {
     let mut scan = Scan::default();
     for entry in fs::read_dir(layout.containers())? {
         let entry = entry?;
         let (path, name) = (entry.path(), entry.file_name());
         let name = name.to_string_lossy();
-        if name.starts_with(Layout::BURIED) || name.strip_prefix(Layout::UNBORN).is_some_and(is_dead) {
-            let dir = ContainerDir::at(path);
+        let dir = ContainerDir::at(path);
+        let unborn = name.strip_prefix(Layout::UNBORN);
+        if name.starts_with(Layout::BURIED) || unborn.is_some_and(|maker| is_abandoned(&dir, maker, first)) {
             if let Err(e) = gc::bury(&dir, &dir) {
                 tracing::error!(directory = %dir.path().display(), error = %e, "a dead container's files cannot be removed");
             }
@@ -36,7 +39,7 @@ pub fn scan(layout: &Layout) -> io::Result<Scan> {
         if name.parse::<ContainerId>().is_err() {
             continue;
         }
-        match Facts::read(layout, ContainerDir::at(path)) {
+        match Facts::read(layout, dir) {
             Ok(Some(facts)) => scan.found.push(facts),
             Ok(None) => {}
             Err(e) => {
@@ -48,10 +51,11 @@ pub fn scan(layout: &Layout) -> io::Result<Scan> {
     Ok(scan)
 }
 
-/// A container's directory that was never finished belongs to whoever's pid is in its name.
-fn is_dead(name: &str) -> bool {
-    let pid = name.split('-').next().unwrap_or_default();
-    let Ok(pid) = pid.parse::<u32>() else { return false };
-    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    !comm.starts_with("sexton")
+/// A directory that was never finished belongs to the shim whose pid is in its name, or, with an id behind the pid,
+/// to a collector, of which there is one at a time.
+fn is_abandoned(dir: &ContainerDir, maker: &str, first: bool) -> bool {
+    match maker.split_once('-') {
+        Some((collector, _id)) => first || collector != std::process::id().to_string(),
+        None => maker.parse().is_ok_and(|pid| unborn::is_abandoned(dir, pid)),
+    }
 }

@@ -102,7 +102,17 @@ impl ProcessIdentity {
         }
         // Opened before the stat is read: if the stat shows our start time now, the pid was ours at the
         // moment of opening too, since we are older than this call.
-        Ok(Stat::of(self.pid)?.filter(|stat| stat.start_time == self.start_time).map(|stat| (fd, stat)))
+        let Some(stat) = Stat::of(self.pid)?.filter(|stat| stat.start_time == self.start_time) else { return Ok(None) };
+        // A start time is a tick, in which a pid may change hands: nobody else's end is taken for ours.
+        if stat.is_dead() && self.pidfs_inode.is_some() && !raw_pidfd(self.pid)?.is_some_and(|now| self.is(now)) {
+            return Ok(None);
+        }
+        Ok(Some((fd, stat)))
+    }
+
+    /// Whether this is a pidfd of this very process, which may have been reaped. Never, where pidfds have no inode.
+    pub fn is(&self, fd: impl AsFd) -> bool {
+        self.pidfs_inode.is_some() && pidfs_inode(fd).is_ok_and(|inode| inode == self.pidfs_inode)
     }
 }
 
@@ -242,57 +252,5 @@ impl<'de> Deserialize<'de> for BootId {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::process::{Command, Stdio};
-
-    #[test]
-    fn a_process_is_itself_until_it_is_reaped() {
-        let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
-        let identity = ProcessIdentity::of(child.id()).unwrap();
-        assert!(matches!(identity.look().unwrap(), Presence::Alive(_)));
-        let other = ProcessIdentity { start_time: identity.start_time + 1, ..identity };
-        assert!(other.open().unwrap().is_none(), "same pid, other start time");
-        let other = ProcessIdentity { boot_id: BootId([1; 16]), ..identity };
-        assert!(other.open().unwrap().is_none(), "same pid, other boot");
-        if let Some(inode) = identity.pidfs_inode {
-            let other = ProcessIdentity { pidfs_inode: Some(inode + 1), ..identity };
-            assert!(other.open().unwrap().is_none(), "same pid, other pidfd inode");
-        }
-        let fd = identity.open().unwrap().unwrap();
-        child.kill().unwrap();
-        let mut ready = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::IN)];
-        rustix::event::poll(&mut ready, None).unwrap();
-        let Presence::Zombie(_, status) = identity.look().unwrap() else { panic!("a zombie was expected") };
-        assert_eq!(status & 0x7f, 9);
-        child.wait().unwrap();
-        assert!(matches!(identity.look().unwrap(), Presence::Gone));
-        assert!(identity.open().unwrap().is_none());
-    }
-
-    #[test]
-    fn nobody_is_nobody() {
-        assert_eq!(ProcessIdentity::of(0).unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert!(ProcessIdentity::of(u32::MAX).is_err());
-        assert!(ProcessIdentity::gone(std::process::id()).unwrap().open().unwrap().is_none());
-    }
-
-    #[test]
-    fn a_stat_line_with_a_hostile_name_is_understood() {
-        let mut line = b"7 (a) Z 1 (\n) S 3 ".to_vec();
-        line.extend((5..=52).map(|n| format!("{n} ")).collect::<String>().into_bytes());
-        let stat = Stat::parse(&line).unwrap();
-        assert_eq!(stat, Stat { state: b'S', ppid: 3, session: 6, threads: 20, start_time: 22, exit_code: 52 });
-        for end in 0..line.len() {
-            let _ = Stat::parse(&line[..end]);
-        }
-    }
-
-    #[test]
-    fn a_boot_id_is_a_uuid() {
-        let text = "01234567-89ab-cdef-0123-456789abcdef";
-        assert_eq!(BootId::parse(text).unwrap().to_string(), text);
-        assert!(BootId::parse("0123").is_none());
-        assert!(BootId::parse(&format!("{text}0")).is_none());
-    }
-}
+#[path = "identity_tests.rs"]
+mod tests;

@@ -13,6 +13,7 @@ pub mod layout;
 pub mod private;
 pub mod runtime;
 pub mod time;
+pub mod unborn;
 pub mod wire;
 
 pub use exit::{ExitRecord, ExitStatus, Source, UnknownReason};

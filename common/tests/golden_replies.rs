@@ -42,6 +42,7 @@ fn ended() -> ContainerInfo {
         usage: Some(usage),
         memory_peak: Some(4096),
         cpu_ns: Some(77),
+        started_ns: Some(20),
         ..begun()
     }
 }
@@ -70,6 +71,7 @@ fn begun() -> ContainerInfo {
         usage: None,
         memory_peak: None,
         cpu_ns: None,
+        started_ns: None,
     }
 }
 
@@ -119,8 +121,8 @@ fn replies() {
 fn replies_with_containers() {
     golden(
         &Reply::Container(Box::new(ended())),
-        "00000042 03057765622d3102060108010701010b01010001010a0114011e010a022f62092f62696e2f72756\
-         e630100030105737475636b01010203040506070809018020014d",
+        "00000044 03057765622d3102060108010701010b01010001010a0114011e010a022f62092f62696e2f72756\
+         e630100030105737475636b01010203040506070809018020014d0114",
         r#"{"container":{"id":"web-1","generation":2,"state":"stopped","pid":8,"shim_pid":7,
          "status":{"signal":{"number":11,"core_dumped":true}},"source":"waited",
          "oom_killed":true,"created_at":"1970-01-01T00:00:00.000000010Z",
@@ -129,26 +131,26 @@ fn replies_with_containers() {
          "runtime":"/bin/runc","auto_remove":true,"foreign":false,"attempts":3,
          "in_the_way":"stuck","usage":{"user_us":1,"system_us":2,"max_rss_kib":3,
          "minor_faults":4,"major_faults":5,"blocks_in":6,"blocks_out":7,"voluntary_switches":8,
-         "involuntary_switches":9},"memory_peak":4096,"cpu_ns":77}}"#,
+         "involuntary_switches":9},"memory_peak":4096,"cpu_ns":77,"started_ns":20}}"#,
     );
     golden(
         &Reply::Container(Box::new(begun())),
-        "00000026 03057765622d31020000000000000a000000022f62092f62696e2f72756e6300010000000000",
+        "00000027 03057765622d31020000000000000a000000022f62092f62696e2f72756e630001000000000000",
         r#"{"container":{"id":"web-1","generation":2,"state":"creating","pid":null,"shim_pid":null,
          "status":null,"source":null,"oom_killed":null,
          "created_at":"1970-01-01T00:00:00.000000010Z","started_at":null,"exited_at":null,
          "ran_ns":null,"bundle":"/b","runtime":"/bin/runc","auto_remove":false,"foreign":true,
-         "attempts":0,"in_the_way":null,"usage":null,"memory_peak":null,"cpu_ns":null}}"#,
+         "attempts":0,"in_the_way":null,"usage":null,"memory_peak":null,"cpu_ns":null,"started_ns":null}}"#,
     );
     golden(
         &Reply::Containers { containers: vec![begun()], last: true },
-        "00000028 0401057765622d31020000000000000a000000022f62092f62696e2f72756e63000100000000000\
-         1",
+        "00000029 0401057765622d31020000000000000a000000022f62092f62696e2f72756e63000100000000000\
+         001",
         r#"{"containers":{"containers":[{"id":"web-1","generation":2,"state":"creating","pid":null,
          "shim_pid":null,"status":null,"source":null,"oom_killed":null,
          "created_at":"1970-01-01T00:00:00.000000010Z","started_at":null,"exited_at":null,
          "ran_ns":null,"bundle":"/b","runtime":"/bin/runc","auto_remove":false,"foreign":true,
-         "attempts":0,"in_the_way":null,"usage":null,"memory_peak":null,"cpu_ns":null}],
+         "attempts":0,"in_the_way":null,"usage":null,"memory_peak":null,"cpu_ns":null,"started_ns":null}],
          "last":true}}"#,
     );
     golden(
@@ -159,8 +161,8 @@ fn replies_with_containers() {
     let event = Event { seq: 9, at: WallTime(10), kind: EventKind::Exited, container: ended() };
     golden(
         &Reply::Event(Box::new(event)),
-        "00000045 06090a03057765622d3102060108010701010b01010001010a0114011e010a022f62092f62696e2\
-         f72756e630100030105737475636b01010203040506070809018020014d",
+        "00000047 06090a03057765622d3102060108010701010b01010001010a0114011e010a022f62092f62696e2\
+         f72756e630100030105737475636b01010203040506070809018020014d0114",
         r#"{"event":{"seq":9,"at":"1970-01-01T00:00:00.000000010Z","kind":"exited",
          "container":{"id":"web-1","generation":2,"state":"stopped","pid":8,"shim_pid":7,
          "status":{"signal":{"number":11,"core_dumped":true}},"source":"waited",
@@ -170,7 +172,7 @@ fn replies_with_containers() {
          "runtime":"/bin/runc","auto_remove":true,"foreign":false,"attempts":3,
          "in_the_way":"stuck","usage":{"user_us":1,"system_us":2,"max_rss_kib":3,
          "minor_faults":4,"major_faults":5,"blocks_in":6,"blocks_out":7,"voluntary_switches":8,
-         "involuntary_switches":9},"memory_peak":4096,"cpu_ns":77}}}"#,
+         "involuntary_switches":9},"memory_peak":4096,"cpu_ns":77,"started_ns":20}}}"#,
     );
 }
 

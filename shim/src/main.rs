@@ -32,6 +32,7 @@ mod words;
 
 use args::Command;
 use birth::Side;
+use sexton_common::unborn;
 
 fn main() {
     birth::plain_umask();
@@ -42,8 +43,12 @@ fn main() {
             Ok(Side::First(ear)) => {
                 let passed = report::answer_for(ear, &plan.id);
                 // It never got as far as a name that anybody else would find.
-                if let Some(shim) = passed.killed {
-                    let _ = place::bury(plan.layout.unborn(shim).path());
+                if let Some(killed) = passed.killed {
+                    let unborn = plan.layout.unborn(killed.pid);
+                    // Another shim may have its pid by now, and fill a directory of that name.
+                    if killed.has_its_pid() || unborn::is_abandoned(&unborn, killed.pid) {
+                        let _ = place::bury(unborn.path());
+                    }
                 }
                 passed.code
             }

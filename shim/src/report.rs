@@ -1,6 +1,6 @@
 //! What the caller gets to see: one line of JSON, or why not.
 
-use sexton_common::{ContainerId, wire::Launched};
+use sexton_common::{ContainerId, ProcessIdentity, wire::Launched};
 use std::{
     fs::File,
     io::{Read, Write},
@@ -72,7 +72,22 @@ pub struct Passed {
     /// The exit code.
     pub code: u8,
     /// The shim, if it was killed before it said how it went.
-    pub killed: Option<u32>,
+    pub killed: Option<Killed>,
+}
+
+/// A shim as it was when it said who it is.
+#[derive(Debug)]
+pub struct Killed {
+    /// Its pid.
+    pub pid: u32,
+    identity: Option<ProcessIdentity>,
+}
+
+impl Killed {
+    /// Nobody has reaped it yet.
+    pub fn has_its_pid(&self) -> bool {
+        self.identity.is_some_and(|identity| matches!(identity.open(), Ok(Some(_))))
+    }
 }
 
 /// Waits for the shim's word and passes it on.
@@ -95,9 +110,11 @@ pub fn answer_for(ear: OwnedFd, id: &ContainerId) -> Passed {
     Passed { code, killed }
 }
 
-fn introduced(channel: &mut File) -> Option<u32> {
+fn introduced(channel: &mut File) -> Option<Killed> {
     let mut pid = [0; 4];
-    channel.read_exact(&mut pid).ok().map(|()| u32::from_ne_bytes(pid))
+    channel.read_exact(&mut pid).ok()?;
+    let pid = u32::from_ne_bytes(pid);
+    Some(Killed { pid, identity: ProcessIdentity::of(pid).ok() })
 }
 
 fn hear(channel: File) -> Option<(u8, String)> {

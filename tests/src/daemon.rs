@@ -9,6 +9,7 @@ use sexton_common::{
 };
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs::File,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
@@ -30,10 +31,10 @@ impl Daemon {
     /// If it does not get ready.
     #[track_caller]
     #[must_use]
-    pub fn start(layout: &Layout, config: &Path, marker: &str, log: &Path) -> Self {
+    pub fn start(layout: &Layout, config: &Path, env: &[(String, OsString)], log: &Path) -> Self {
         let words = File::options().append(true).create(true).open(log).unwrap();
         let mut command = Self::command(layout, config);
-        command.env("SEXTON_TEST_NODE", marker);
+        command.envs(env.iter().cloned());
         command.stdin(Stdio::null()).stdout(words.try_clone().unwrap()).stderr(words);
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         let mut ended = None;

@@ -97,6 +97,15 @@ impl Foreign {
         self.shim.wait().unwrap();
     }
 
+    /// The shim leaves, and somebody else still has its FIFO open.
+    ///
+    /// # Panics
+    /// If it cannot be killed.
+    pub fn end_shim_but_not_its_fifo(&mut self) {
+        self.shim.kill().unwrap();
+        self.shim.wait().unwrap();
+    }
+
     /// A whole life's end: the container dies, the shim says so and leaves.
     ///
     /// # Panics

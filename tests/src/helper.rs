@@ -1,4 +1,4 @@
-//! Small static C programs that run inside the containers, compiled when first wanted.
+//! Small C programs and libraries, compiled when first wanted.
 
 use std::{
     collections::hash_map::DefaultHasher,
@@ -14,6 +14,19 @@ use std::{
 /// If it cannot be compiled.
 #[must_use]
 pub fn helper(name: &str) -> PathBuf {
+    compiled(name, &["-static", "-pthread"])
+}
+
+/// The shared library made of `helpers/NAME.c`, to be preloaded.
+///
+/// # Panics
+/// If it cannot be compiled.
+#[must_use]
+pub fn library(name: &str) -> PathBuf {
+    compiled(name, &["-shared", "-fPIC"])
+}
+
+fn compiled(name: &str, kind: &[&str]) -> PathBuf {
     let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("helpers").join(format!("{name}.c"));
     let mut hasher = DefaultHasher::new();
     fs::read(&source).unwrap().hash(&mut hasher);
@@ -25,8 +38,7 @@ pub fn helper(name: &str) -> PathBuf {
     fs::create_dir_all(&dir).unwrap();
     // Tests run in parallel: each compiles under a name of its own, and renaming is atomic.
     let own = dir.join(format!("{name}.{:?}", std::thread::current().id()).replace(['(', ')'], "-"));
-    let compiled =
-        Command::new("cc").args(["-static", "-pthread", "-O1", "-Wall", "-o"]).arg(&own).arg(&source).output().unwrap();
+    let compiled = Command::new("cc").args(kind).args(["-O1", "-Wall", "-o"]).arg(&own).arg(&source).output().unwrap();
     assert!(compiled.status.success(), "cc {}: {}", source.display(), String::from_utf8_lossy(&compiled.stderr));
     fs::rename(&own, &program).unwrap();
     program

@@ -1,9 +1,10 @@
 //! A node of one's own: state, data and runtime root in a temporary directory, with a collector if wanted.
 
-use crate::{binaries, cleanup, daemon::Daemon, leftovers, proc, wait::LONG, wait::wait_until};
+use crate::{binaries, cleanup, daemon::Daemon, leftovers, pids, proc, wait::LONG, wait::wait_until};
 use rustix::process::Signal;
 use sexton_common::{ContainerId, Layout, runtime::Runtime};
 use std::{
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
@@ -31,6 +32,8 @@ impl Default for Options {
 pub struct Node {
     prefix: String,
     layout: Layout,
+    /// What collector and command line have in their environment.
+    pub env: Vec<(String, OsString)>,
     daemon: Option<Daemon>,
     directory: TempDir,
 }
@@ -61,11 +64,12 @@ impl Node {
         let directory = tempfile::Builder::new().prefix("sexton-test-").tempdir_in("/tmp").unwrap();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         // Ends in a dash, so that no node's prefix is the beginning of another's.
-        let prefix = format!("sxt{}n{number}-", std::process::id());
+        let prefix = format!("sxt{}n{number}-", pids::owner());
         let layout = Layout::new(directory.path().join("state"), directory.path().join("data"));
         fs::write(directory.path().join("sextond.toml"), options.config).unwrap();
         make_rootfs(&directory.path().join("rootfs"));
-        let mut node = Self { prefix, layout, daemon: None, directory };
+        let env = vec![("SEXTON_TEST_NODE".to_owned(), prefix.clone().into())];
+        let mut node = Self { prefix, layout, env, daemon: None, directory };
         if options.daemon {
             node.start_daemon();
         }
@@ -137,7 +141,7 @@ impl Node {
     #[track_caller]
     pub fn start_daemon(&mut self) {
         assert!(self.daemon.is_none(), "it runs");
-        self.daemon = Some(Daemon::start(&self.layout, &self.config(), &self.prefix, &self.log()));
+        self.daemon = Some(Daemon::start(&self.layout, &self.config(), &self.env, &self.log()));
     }
 
     /// The collector.

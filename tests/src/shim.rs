@@ -65,7 +65,7 @@ impl Node {
     pub fn sexton_command<A: AsRef<std::ffi::OsStr>>(&self, args: &[A]) -> Command {
         let mut command = Command::new(binaries::sexton());
         command.arg("--state-dir").arg(self.layout().state()).args(args);
-        command.env("SEXTON_TEST_NODE", self.prefix()).env_remove("SEXTON_STATE_DIR");
+        command.envs(self.env.iter().cloned()).env_remove("SEXTON_STATE_DIR");
         command
     }
 

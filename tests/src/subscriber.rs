@@ -2,12 +2,16 @@
 
 use rustix::net::Shutdown;
 use sexton_common::{
-    ContainerId,
+    ContainerId, Layout,
     client::Client,
     wire::{ContainerInfo, Event, EventKind, Reply, Request},
 };
 use std::{
-    os::fd::{AsFd, OwnedFd},
+    io::{self, BufRead, BufReader, Write},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     sync::{Arc, Mutex},
     thread::JoinHandle,
     time::Instant,
@@ -48,13 +52,39 @@ impl Subscriber {
     pub fn start(mut client: Client, since: Option<u64>) -> Self {
         client.send(&Request::Subscribe { since }, &[]).unwrap();
         client.set_timeout(None).unwrap();
-        let heard = Arc::new(Mutex::new(Heard::default()));
         let socket = client.as_fd().try_clone_to_owned().unwrap();
+        Self::listen(socket, since, move || client.receive())
+    }
+
+    /// The same in JSON, a line each.
+    ///
+    /// # Panics
+    /// If the collector does not answer.
+    #[track_caller]
+    #[must_use]
+    pub fn in_json(layout: &Layout) -> Self {
+        let mut stream = UnixStream::connect(layout.socket()).unwrap();
+        stream.write_all(b"{\"subscribe\":{}}\n").unwrap();
+        let socket = stream.try_clone().unwrap().into();
+        let mut lines = BufReader::new(stream).lines();
+        Self::listen(socket, None, move || {
+            let line = lines.next().ok_or(io::ErrorKind::UnexpectedEof)??;
+            serde_json::from_str(&line).map_err(|e| io::Error::other(format!("{e}: {line}")))
+        })
+    }
+
+    #[track_caller]
+    fn listen(
+        socket: OwnedFd,
+        since: Option<u64>,
+        mut receive: impl FnMut() -> io::Result<Reply> + Send + 'static,
+    ) -> Self {
+        let heard = Arc::new(Mutex::new(Heard::default()));
         let note = Arc::clone(&heard);
         let thread = std::thread::spawn(move || {
             let mut part = Vec::new();
             loop {
-                let reply = client.receive();
+                let reply = receive();
                 let now = Instant::now();
                 let mut heard = note.lock().unwrap();
                 match reply {

@@ -8,7 +8,7 @@ use crate::{
 };
 use clap::Args;
 use sexton_common::{
-    WallTime,
+    time::boot_ns,
     wire::{ContainerInfo, Reply, Request},
 };
 
@@ -30,13 +30,13 @@ impl Ps {
     /// Prints them, the newest first.
     pub fn execute(self, daemon: &Daemon) -> Result<u8, Failure> {
         let mut containers = list(daemon, self.all)?;
-        containers.sort_by(|a, b| (b.created_at, &a.id).cmp(&(a.created_at, &b.id)));
+        containers.sort_by(|a, b| (b.generation, &a.id).cmp(&(a.generation, &b.id)));
         if self.json {
             output::json_to_read(&containers)?;
         } else if self.quiet {
             containers.iter().try_for_each(|container| output::line(&container.id))?;
         } else {
-            output::line(rendered(&containers, WallTime::now()))?;
+            output::line(rendered(&containers, boot_ns()))?;
         }
         Ok(0)
     }
@@ -60,7 +60,7 @@ pub fn list(daemon: &Daemon, all: bool) -> Result<Vec<ContainerInfo>, Failure> {
     }
 }
 
-fn rendered(containers: &[ContainerInfo], now: WallTime) -> String {
+fn rendered(containers: &[ContainerInfo], now: u64) -> String {
     let mut rows = table(&["ID", "STATE", "PID", "STATUS", "CREATED", "RUNTIME", "BUNDLE"]);
     for container in containers {
         let runtime = container.runtime.file_name().unwrap_or(container.runtime.as_os_str());
@@ -71,7 +71,7 @@ fn rendered(containers: &[ContainerInfo], now: WallTime) -> String {
             cell(container.state.name(), show::tone(container.state)),
             cell(pid.map_or_else(|| "-".into(), |pid| pid.to_string()), Tone::Plain),
             cell(show::condition(container, now), Tone::Plain),
-            cell(format!("{} ago", show::age(container.created_at, now)), Tone::Plain),
+            cell(format!("{} ago", show::age(container.generation.saturating_mul(1000), now)), Tone::Plain),
             cell(runtime.to_string_lossy(), Tone::Plain),
             cell(container.bundle.to_string_lossy(), Tone::Plain),
         ]);
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn rows_say_how_each_is() {
-        let now = WallTime(1_795_254_724_500_000_000);
+        let now = 240_500_000_000;
         let text = rendered(&[running("web"), stopped("db", ExitStatus::Code(7))], now);
         assert_eq!(
             text,

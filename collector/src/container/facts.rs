@@ -14,7 +14,7 @@ use crate::exit::{Verdict, of_death, read_exit, started};
 use sexton_common::{
     ExitStatus, Init, Launch, ProcessIdentity, Source, Stamp, UnknownReason, cgroup,
     durable::{self, ReadError},
-    identity::Presence,
+    identity::{Presence, Stat},
     launch::{Clean, Mode, Origin},
     layout::{ContainerDir, Layout},
 };
@@ -129,9 +129,8 @@ impl Facts {
     /// With a pidfd that outlived shim and collector: the kernel may still say how it ended.
     pub fn reconsider(&mut self, kept: Option<&OwnedFd>) {
         let lost = matches!(self.unknown, Some(UnknownReason::ShimAndCollectorKilled | UnknownReason::RecordDamaged));
-        let inode = kept.and_then(|fd| rustix::fs::fstat(fd).ok()).map(|stat| stat.st_ino);
-        let process = self.init.as_ref().and_then(|init| init.process.pidfs_inode);
-        if lost && inode.is_some() && inode == process {
+        let is_init = kept.zip(self.init.as_ref()).is_some_and(|(fd, init)| init.process.is(fd));
+        if lost && is_init {
             self.unknown = None;
             self.phase = Phase::Orphaned;
         }
@@ -192,7 +191,8 @@ fn mended_init(facts: &Facts) -> Option<Init> {
         runtime: launch.runtime.clone(),
         bundle: launch.bundle.clone(),
     };
-    // The shim was not replaced by another process while we looked.
+    // Neither of them was replaced by another process while we looked.
+    Stat::of(pid).ok()?.filter(|stat| stat.ppid == shim && stat.start_time == init.process.start_time)?;
     launch.shim.open().ok()??;
     if let Err(e) = durable::write(&facts.dir.init(), &init) {
         tracing::error!(id = %launch.id, error = %e, "what was created cannot be written anew; it is known as long as sextond runs");

@@ -218,5 +218,5 @@ async fn a_zombie_that_was_seen_may_be_reaped() {
     assert_eq!(facts.phase, Phase::Orphaned);
     let watch = InitWatch::open(process, facts.pidfd).unwrap();
     let exact = Probe::run().pidfd_info_exit.then_some((ExitStatus::Code(7), Source::Pidfd));
-    assert_eq!(watch.and_then(|watch| watch.death()), exact);
+    assert_eq!(watch.and_then(|watch| watch.death(true)), exact);
 }

@@ -38,6 +38,7 @@ impl Task {
             usage: record.and_then(|record| record.usage),
             memory_peak: record.and_then(|record| record.memory_peak),
             cpu_ns: record.and_then(|record| record.cpu_ns),
+            started_ns: started_at.map(|stamp| stamp.boot_ns),
         }
     }
 }

@@ -41,7 +41,7 @@ impl InitWatch {
         let fd = match identity.open()? {
             Some(fd) => fd,
             None => match passed {
-                Some(fd) if identity.pidfs_inode == Some(rustix::fs::fstat(&fd)?.st_ino) => fd,
+                Some(fd) if identity.is(&fd) => fd,
                 _ => return Ok(None),
             },
         };
@@ -123,7 +123,8 @@ impl InitWatch {
     /// The letter that `/proc` has for its state, for people: `D` tells why a SIGKILL does nothing.
     #[must_use]
     pub fn state_letter(&self) -> Option<char> {
-        Stat::of(self.identity.pid).ok().flatten().map(|stat| stat.state.into())
+        let stat = Stat::of(self.identity.pid).ok()??;
+        (stat.start_time == self.identity.start_time).then(|| stat.state.into())
     }
 }
 

@@ -49,6 +49,9 @@ pub struct ContainerInfo {
     pub memory_peak: Option<u64>,
     /// The cgroup's CPU time, in nanoseconds.
     pub cpu_ns: Option<u64>,
+    /// [`ContainerInfo::started_at`] in nanoseconds since boot, by the clock that does not jump; the generation is
+    /// the same of its creation, in microseconds.
+    pub started_ns: Option<u64>,
 }
 
 /// Where a container is in its life.

@@ -5,6 +5,7 @@ use super::{
     answer::DIES_WITHIN,
     event::{Action, Event},
     machine::Phase,
+    rules,
     task::Task,
     wish::refuse,
 };
@@ -127,14 +128,7 @@ impl Task {
     fn death(&self) -> (ExitStatus, Source) {
         let watched = self.watch.as_ref().and_then(watch::InitWatch::death);
         let zombie = || self.init.as_ref().and_then(|init| watch::zombie(&init.process));
-        let reason = match (self.is_foreign(), self.hung_up) {
-            (true, true) => UnknownReason::ForeignHangUp,
-            // What it wrote went with it, before we were there to read it.
-            (true, false) => UnknownReason::ShimAndCollectorKilled,
-            (false, _) => UnknownReason::ShimKilled,
-        };
-        let unknown = (ExitStatus::Unknown { reason }, Source::None);
-        watched.or_else(zombie).unwrap_or(unknown)
+        rules::how_it_ended(watched, zombie, self.is_foreign(), self.hung_up)
     }
 
     /// Makes the record that nobody else will make.

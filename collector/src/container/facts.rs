@@ -1,15 +1,9 @@
-//! What lies on disk about a container, and what follows from it after a restart.
-//!
-//! | launch | init | exit | shim  | init process | so |
-//! |---|---|---|-------|-------|----|
-//! | y | – | – | alive | –     | being created: watch |
-//! | y | – | – | dead  | –     | never started: `Unknown { never_started }`, clean up |
-//! | y | y | – | alive | any   | running: FIFO and pidfd |
-//! | y | y | – | dead  | there | orphaned: pidfd |
-//! | y | y | – | dead  | gone  | `Unknown { shim_and_collector_killed }` |
-//! | y | any | y | any | any   | exit known: clean up, unless `clean` says that it is |
+//! What lies on disk about a container, and what follows from it after a restart. The table is in `decide.rs`.
 
-use super::machine::Phase;
+use super::{
+    decide::{Seen, decide},
+    machine::Phase,
+};
 use crate::exit::{Verdict, of_death, read_exit, started};
 use sexton_common::{
     ExitStatus, Init, Launch, ProcessIdentity, Source, Stamp, UnknownReason, cgroup,
@@ -47,11 +41,13 @@ impl Facts {
     /// If a file cannot be read for another reason.
     pub fn read(layout: &Layout, dir: ContainerDir) -> Result<Option<Self>, ReadError> {
         let name = dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut mended_now = false;
         let launch: Launch = match durable::read(&dir.launch()) {
             Ok(Some(launch)) => launch,
             Ok(None) => return Ok(None),
             Err(ReadError::Damaged { path, damage }) => {
                 tracing::error!(id = %name, file = %path.display(), %damage, "a container's launch does not decode");
+                mended_now = true;
                 match mended(layout, &dir, &name) {
                     Some(launch) => launch,
                     None => return Ok(None),
@@ -70,6 +66,10 @@ impl Facts {
         let mut damaged = false;
         // The shim writes its record before it dies: when it is seen dead, what it wrote is there.
         let shim_dead = matches!(facts.launch.shim.look(), Ok(Presence::Gone | Presence::Zombie(..)));
+        // Or it has undone its launch, and another run has its name by now.
+        if shim_dead && !mended_now && !is_of(&facts.dir, generation) {
+            return Self::read(layout, facts.dir);
+        }
         facts.init = or_quarantine(layout, &facts, "init", durable::read(&facts.dir.init()), &mut damaged)?;
         facts.init = facts.init.filter(|init| init.generation == generation);
         if damaged && !shim_dead {
@@ -85,32 +85,23 @@ impl Facts {
     }
 
     fn decide(&mut self, shim_dead: bool, init_damaged: bool, record_damaged: bool) {
-        if self.verdict.is_some() {
+        let mut seen = Seen {
+            record: self.verdict.is_some(),
+            foreign: matches!(self.launch.origin, Origin::Foreign { .. }),
+            shim_dead,
+            init: self.init.is_some(),
+            init_damaged,
+            record_damaged,
+            ..Seen::default()
+        };
+        if seen.record {
             let clean: Option<Clean> = durable::read(&self.dir.clean()).ok().flatten();
-            let clean = clean.is_some_and(|clean| clean.generation == self.launch.generation);
-            self.phase = if clean { Phase::Stopped } else { Phase::Stopping };
-            return;
+            seen.clean = clean.is_some_and(|clean| clean.generation == self.launch.generation);
+        } else {
+            seen.gone = self.init.as_ref().is_some_and(|init| matches!(init.process.look(), Ok(Presence::Gone)));
+            seen.waits = seen.init && self.launch.mode == Mode::Create && !self.seen_started();
         }
-        let presence = self.init.as_ref().map(|init| init.process.look());
-        let gone = matches!(presence, Some(Ok(Presence::Gone)));
-        let foreign = matches!(self.launch.origin, Origin::Foreign { .. });
-        self.unknown = match (&self.init, shim_dead) {
-            // The shim did its work; only its record was spoilt afterwards.
-            (_, true) if record_damaged && (gone || self.init.is_none()) => Some(UnknownReason::RecordDamaged),
-            (None, true) if init_damaged => Some(UnknownReason::RecordDamaged),
-            (None, true) => Some(UnknownReason::NeverStarted),
-            // A foreign FIFO may still hold the code, or have hung up: it is asked first.
-            (Some(_), true) if gone && !foreign => Some(UnknownReason::ShimAndCollectorKilled),
-            _ => None,
-        };
-        let created = self.init.is_some() && self.launch.mode == Mode::Create && !self.seen_started();
-        self.phase = match &self.init {
-            _ if self.unknown.is_some() => Phase::Stopping,
-            None => Phase::Creating,
-            Some(_) if shim_dead && !foreign => Phase::Orphaned,
-            Some(_) if created => Phase::Created,
-            Some(_) => Phase::Running,
-        };
+        (self.phase, self.unknown) = decide(&seen);
     }
 
     /// Makes the record that says that nothing is known, where that is so. Only for who alone has the
@@ -127,6 +118,15 @@ impl Facts {
         let started = waits_for_start(&self.launch).map_or(self.started.is_some(), |waits| !waits);
         self.started = self.started.filter(|_| started);
         started
+    }
+}
+
+/// Whether this run's launch lies there, and not nothing or another run's. What cannot be read is not another's.
+/// Blocks on the disk.
+pub fn is_of(dir: &ContainerDir, generation: u64) -> bool {
+    match durable::read::<Launch>(&dir.launch()) {
+        Ok(launch) => launch.is_some_and(|launch| launch.generation == generation),
+        Err(_) => true,
     }
 }
 

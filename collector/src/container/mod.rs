@@ -2,11 +2,13 @@
 
 mod act;
 mod answer;
+mod decide;
 mod doorbell;
 mod event;
 mod facts;
 mod info;
 mod machine;
+mod rules;
 mod task;
 mod watches;
 mod wish;

@@ -17,13 +17,18 @@ pub struct Verdict {
     pub durable: bool,
 }
 
-/// The record on disk, if it is there and of this run. Blocks on the disk.
+/// The record on disk, if it is there and of this run. Its writer may have been killed before it made the name
+/// durable: nobody is told before it is. Blocks on the disk.
 ///
 /// # Errors
 /// If it is there but cannot be read or does not decode.
 pub fn read_exit(dir: &ContainerDir, generation: u64) -> Result<Option<ExitRecord>, ReadError> {
     let record: Option<ExitRecord> = durable::read(&dir.exit())?;
-    Ok(record.filter(|record| record.generation == generation))
+    let record = record.filter(|record| record.generation == generation);
+    if let (Some(record), Err(e)) = (&record, durable::sync_parent(&dir.exit())) {
+        tracing::error!(id = %record.id, error = %e, "the exit record is there, but may not outlast a power cut");
+    }
+    Ok(record)
 }
 
 /// The record of a container whose shim cannot write it any more; reads the cgroups' figures, and puts the

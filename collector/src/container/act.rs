@@ -60,7 +60,13 @@ impl Task {
         match action {
             Action::Publish(kind) => self.publish(kind),
             Action::Look => return self.look(None).await.then_some(Event::Exit),
-            Action::RecordFromKernel => return self.record(self.death()).await,
+            Action::RecordFromKernel => {
+                let death = self.death();
+                if !self.is_foreign() && rules::shim_knows_better(self.machine.phase, &death) {
+                    return self.look(None).await.then_some(Event::Exit);
+                }
+                return self.record(death).await;
+            }
             Action::RecordNeverStarted => {
                 return self.record((ExitStatus::Unknown { reason: UnknownReason::NeverStarted }, Source::None)).await;
             }

@@ -41,13 +41,11 @@ impl Facts {
     /// If a file cannot be read for another reason.
     pub fn read(layout: &Layout, dir: ContainerDir) -> Result<Option<Self>, ReadError> {
         let name = dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut mended_now = false;
         let launch: Launch = match durable::read(&dir.launch()) {
             Ok(Some(launch)) => launch,
             Ok(None) => return Ok(None),
             Err(ReadError::Damaged { path, damage }) => {
                 tracing::error!(id = %name, file = %path.display(), %damage, "a container's launch does not decode");
-                mended_now = true;
                 match mended(layout, &dir, &name) {
                     Some(launch) => launch,
                     None => return Ok(None),
@@ -67,7 +65,7 @@ impl Facts {
         // The shim writes its record before it dies: when it is seen dead, what it wrote is there.
         let shim_dead = matches!(facts.launch.shim.look(), Ok(Presence::Gone | Presence::Zombie(..)));
         // Or it has undone its launch, and another run has its name by now.
-        if shim_dead && !mended_now && !is_of(&facts.dir, generation) {
+        if shim_dead && !is_of(&facts.dir, generation) {
             return Self::read(layout, facts.dir);
         }
         facts.init = or_quarantine(layout, &facts, "init", durable::read(&facts.dir.init()), &mut damaged)?;
@@ -125,7 +123,9 @@ impl Facts {
 /// Blocks on the disk.
 pub fn is_of(dir: &ContainerDir, generation: u64) -> bool {
     match durable::read::<Launch>(&dir.launch()) {
-        Ok(launch) => launch.is_some_and(|launch| launch.generation == generation),
+        Ok(Some(launch)) => launch.generation == generation,
+        // One that could not be mended; a directory that was removed went as a whole.
+        Ok(None) => dir.init().exists(),
         Err(_) => true,
     }
 }

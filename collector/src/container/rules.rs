@@ -61,6 +61,12 @@ pub fn how_it_ended(
     watched.or_else(zombie).unwrap_or((ExitStatus::Unknown { reason }, Source::None))
 }
 
+/// Nothing is known from the kernel, but the shim lives and has reaped it meanwhile: it knows.
+#[must_use]
+pub fn shim_knows_better(phase: Phase, death: &(ExitStatus, Source)) -> bool {
+    phase != Phase::Orphaned && death.1 == Source::None
+}
+
 /// What is to be done when it is looked at again and its FIFO had nothing to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Again {

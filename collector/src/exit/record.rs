@@ -7,6 +7,11 @@ use sexton_common::{
     launch::{Mode, Started},
     layout::ContainerDir,
 };
+use std::{
+    fs::OpenOptions,
+    io,
+    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
+};
 
 /// A record, and whether it is on disk yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +60,7 @@ pub fn of_death(
         memory_peak: figures.memory_peak,
         cpu_ns: figures.cpu_ns,
     };
-    match durable::write_new(&dir.exit(), &record) {
+    match write_record(dir, &record) {
         Ok(true) => Verdict { record, durable: true },
         Ok(false) => match read_exit(dir, launch.generation) {
             Ok(Some(theirs)) => Verdict { record: theirs, durable: true },
@@ -66,6 +71,21 @@ pub fn of_death(
             tracing::error!(id = %launch.id, error = %e, "the exit record cannot be written now: kept in memory, tried again");
             Verdict { record, durable: false }
         }
+    }
+}
+
+/// Writes a record in the directory of its own run, `false` if one is there (I1); what has the run's name by now is
+/// left alone. Blocks on the disk.
+///
+/// # Errors
+/// `NotFound` if the run's directory is not there any more; otherwise as [`durable::write_new`].
+pub fn write_record(dir: &ContainerDir, record: &ExitRecord) -> io::Result<bool> {
+    // Held, so that it stays the same one whatever is renamed meanwhile.
+    let held = OpenOptions::new().read(true).custom_flags(nix::libc::O_DIRECTORY).open(dir.path())?;
+    let held_dir = ContainerDir::at(format!("/proc/self/fd/{}", held.as_raw_fd()).into());
+    match durable::read::<Launch>(&held_dir.launch()) {
+        Ok(Some(launch)) if launch.generation != record.generation => Err(io::ErrorKind::NotFound.into()),
+        _ => durable::write_new(&held_dir.exit(), record),
     }
 }
 

@@ -4,6 +4,7 @@ use super::{
     Answer, Wish, WishKind,
     answer::DIES_WITHIN,
     event::{Action, Event},
+    facts::is_anothers,
     machine::Phase,
     rules,
     task::Task,
@@ -192,8 +193,10 @@ impl Task {
     fn bury(&mut self) {
         let grave = self.cx.layout.buried(&self.launch.id, self.launch.generation);
         let (cx, dir, id) = (self.cx.clone(), self.dir.clone(), self.launch.id.clone());
+        let generation = self.launch.generation;
         self.job = Some(Box::pin(async move {
-            let removed = cx.cleaner.blocking.run(format!("remove {id}"), move || gc::bury(&dir, &grave)).await;
+            let remove = move || gc::bury(if is_anothers(&dir, generation) { &grave } else { &dir }, &grave);
+            let removed = cx.cleaner.blocking.run(format!("remove {id}"), remove).await;
             (Event::Buried { ok: removed.is_ok() }, removed.err().map(|e| format!("remove the files of {id}: {e}")))
         }));
     }

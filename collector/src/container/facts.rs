@@ -130,6 +130,11 @@ pub fn is_of(dir: &ContainerDir, generation: u64) -> bool {
     }
 }
 
+/// Whether another run has the name by now: then nothing that bears it is this one's to remove (I4). Blocks on the disk.
+pub fn is_anothers(dir: &ContainerDir, generation: u64) -> bool {
+    durable::read::<Launch>(&dir.launch()).ok().flatten().is_some_and(|launch| launch.generation != generation)
+}
+
 /// Whether a created container still waits to be started: runc and crun keep `exec.fifo` in their state until
 /// then. `None` if that cannot be seen. Blocks on the file system.
 pub fn waits_for_start(launch: &Launch) -> Option<bool> {

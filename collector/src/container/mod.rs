@@ -15,7 +15,7 @@ mod task;
 mod watches;
 mod wish;
 
-pub use facts::{Facts, is_of, quarantine, waits_for_start};
+pub use facts::{Facts, is_anothers, is_of, quarantine, waits_for_start};
 pub use machine::Phase;
 pub use task::{Post, Task};
 pub use wish::{Answer, Wish, WishKind, no_such};

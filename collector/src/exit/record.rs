@@ -68,6 +68,9 @@ pub fn of_death(
             Ok(None) | Err(_) => Verdict { record, durable: false },
         },
         Err(e) => {
+            if let Ok(Some(theirs)) = read_exit(dir, launch.generation) {
+                return Verdict { record: theirs, durable: true };
+            }
             tracing::error!(id = %launch.id, error = %e, "the exit record cannot be written now: kept in memory, tried again");
             Verdict { record, durable: false }
         }

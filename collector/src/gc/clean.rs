@@ -7,6 +7,7 @@ use super::observe;
 use crate::{
     backend::{Lanes, Runtimes},
     blocking::Blocking,
+    container::is_anothers,
     exit::{Verdict, write_record},
 };
 use sexton_common::{
@@ -127,11 +128,9 @@ impl Cleaner {
         }
     }
 
-    /// Whether the name is another run's by now: then what bears it is not ours to delete (I4).
     async fn is_anothers(&self, estate: &Estate) -> bool {
-        let (path, generation) = (estate.dir.launch(), estate.launch.generation);
-        let look = move || durable::read::<Launch>(&path).ok().flatten().is_some_and(|l| l.generation != generation);
-        self.blocking.run("look at the launch", look).await
+        let (dir, generation) = (estate.dir.clone(), estate.launch.generation);
+        self.blocking.run("look at the launch", move || is_anothers(&dir, generation)).await
     }
 
     async fn lives(&self, estate: &Estate) -> bool {

@@ -65,7 +65,7 @@ impl World {
         if !clean || run.init == Init::Running || run.init == Init::Zombie {
             return Some("a run is not clean");
         }
-        if run.dir.exit.is_none() || run.told != run.dir.exit {
+        if run.dir.exit.is_none() || run.told.map(|told| told.status) != run.dir.exit.map(|exit| exit.status) {
             return Some("an exit is not told, or not on disk");
         }
         None

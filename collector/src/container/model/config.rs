@@ -61,6 +61,8 @@ pub struct Config {
     pub create: bool,
     /// The collector is there at the beginning.
     pub ready: bool,
+    /// No further than this.
+    pub depth: usize,
     pub mutant: Option<Mutant>,
 }
 
@@ -77,6 +79,7 @@ impl Config {
             removes: false,
             create: false,
             ready: true,
+            depth: usize::MAX,
             mutant: None,
         }
     }

@@ -84,7 +84,7 @@ pub fn explore(cx: &Config) -> Explored {
     let mut level = vec![(0u32, first)];
     let mut next = Vec::new();
     let mut steps = Vec::new();
-    while !level.is_empty() {
+    while !level.is_empty() && found.depth < cx.depth {
         for (number, world) in level.drain(..) {
             steps.clear();
             world.kernel_steps(cx, &mut steps);
@@ -122,6 +122,7 @@ pub fn explore(cx: &Config) -> Explored {
         found.depth += usize::from(!level.is_empty());
     }
     found.states = known.len();
+    // States at the bound have no steps: they are in no circle.
     if let Some(number) = circle(known.len(), &of_itself) {
         let world = known.iter().find(|(_, n)| **n == number).map(|(world, _)| *world).unwrap();
         found.broken = Some((Broken::Stuck("it goes round in a circle"), way(&ways, number), Box::new(world)));

@@ -77,7 +77,7 @@ impl World {
         self.place = Some(g);
         self.place_synced = false;
         self.node.births |= self.node.up != super::world::Up::Down && self.node.watching(cx);
-        self.runs[g].dir.launch_synced = !cx.is(Mutant::NoFsyncOfFile);
+        self.runs[g].dir.launch_synced = true;
         self.runs[g].shim = if cx.is(Mutant::CreatesBeforeDurable) { Shim::Durable } else { Shim::Placed };
     }
 

@@ -100,7 +100,10 @@ impl World {
                 Some(theirs) => self.has(cx, g, theirs, true),
                 None => self.has(cx, g, record, false),
             },
-            None => self.has(cx, g, record, false),
+            None => {
+                let theirs = self.read_record(cx, g);
+                self.has(cx, g, theirs.unwrap_or(record), theirs.is_some());
+            }
         }
     }
 
@@ -149,7 +152,9 @@ impl World {
                 Work::Over(Event::Cleaned)
             }
             Work::Bury => {
-                if let Some(p) = self.place.take() {
+                let own = self.place.filter(|p| *p == g || cx.is(Mutant::AnyLaunchWillDo));
+                if let Some(p) = own {
+                    self.place = None;
                     self.runs[p].dir.removed = true;
                     if p != g {
                         self.breaks(Broken::I4("one run buried another"));

@@ -68,8 +68,8 @@ fn register(layout: &Layout, request: WatchRequest) -> Result<(), ApiError> {
 }
 
 /// None, if the process is gone: whoever has its pid by now has cgroups of its own.
-fn cgroups(process: ProcessIdentity) -> Vec<CgroupDir> {
-    let found = cgroup::of_process(process.pid).unwrap_or_default();
+fn cgroups(process: ProcessIdentity, of_pid: impl Fn(u32) -> io::Result<Vec<CgroupDir>>) -> Vec<CgroupDir> {
+    let found = of_pid(process.pid).unwrap_or_default();
     if matches!(process.open(), Ok(Some(_))) { found } else { Vec::new() }
 }
 
@@ -86,7 +86,7 @@ fn write(layout: &Layout, request: WatchRequest, runtime: sexton_common::runtime
         id: request.id.clone(),
         generation,
         process,
-        cgroups: cgroups(process),
+        cgroups: cgroups(process, cgroup::of_process),
         ready: created,
         shim: identity(request.shim_pid)?,
         runtime: runtime.clone(),
@@ -128,7 +128,8 @@ mod tests {
     #[test]
     fn a_stranger_s_cgroups_are_not_the_container_s() {
         let own = ProcessIdentity::of(std::process::id()).unwrap();
-        assert!(!cgroups(own).is_empty());
-        assert_eq!(cgroups(ProcessIdentity::gone(own.pid).unwrap()), []);
+        let found = vec![CgroupDir { hierarchy: "pids".into(), dir: "/c".into() }];
+        assert_eq!(cgroups(own, |_| Ok(found.clone())), found);
+        assert_eq!(cgroups(ProcessIdentity::gone(own.pid).unwrap(), |_| Ok(found.clone())), []);
     }
 }

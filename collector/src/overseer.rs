@@ -1,7 +1,7 @@
 //! The map from container to task, and nothing else.
 
 use crate::{
-    container::{Answer, Facts, Mailbox, Message, Phase, Post, Task, Wish, WishKind, no_such},
+    container::{Answer, Facts, Mailbox, Message, Phase, Post, Task, Wish, WishKind, is_of, no_such},
     context::Context,
     recover::{self, Scan},
     store::Name,
@@ -132,13 +132,18 @@ impl Overseer {
         let kept = || self.cx.store.take(&Name { id: id.clone(), generation });
         let pidfd = facts.pidfd.take().or(pidfd).or_else(kept);
         facts.reconsider(pidfd.as_ref());
-        if facts.unknown.is_some() {
-            let conclude = move || {
+        // It may have been removed since it was read, or its name may be another run's by now.
+        let conclude = move || {
+            let there = is_of(&facts.dir, generation);
+            if there {
                 facts.conclude();
-                facts
-            };
-            facts = self.cx.cleaner.blocking.run(format!("conclude {id}"), conclude).await;
-        }
+            }
+            there.then_some(facts)
+        };
+        let Some(facts) = self.cx.cleaner.blocking.run(format!("conclude {id}"), conclude).await else {
+            self.forget(&id, generation);
+            return Taken::Known(pidfd);
+        };
         let phase = facts.phase;
         let task = Task::new(self.cx.clone(), facts, pidfd, post);
         self.tell(phase, &task.info());

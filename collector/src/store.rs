@@ -17,8 +17,9 @@ use std::{
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-/// The longest that an announcement waits for the store: no container is held up by a service manager.
-const STORED_WITHIN: Duration = Duration::from_millis(300);
+/// The longest that an announcement waits for the store, less than its shim waits for us: no container is held up by a
+/// service manager.
+const STORED_WITHIN: Duration = Duration::from_millis(800);
 
 /// A stored descriptor's name: one of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

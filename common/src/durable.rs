@@ -173,7 +173,11 @@ pub fn write<F: Fact>(path: &Path, fact: &F) -> io::Result<()> {
 pub fn write_new<F: Fact>(path: &Path, fact: &F) -> io::Result<bool> {
     match put(path, fact, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(true),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            // Whoever wrote it may have been killed before this; it stands all the same if it fails.
+            let _ = sync_parent(path);
+            Ok(false)
+        }
         Err(e) => Err(e),
     }
 }

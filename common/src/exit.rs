@@ -44,7 +44,7 @@ impl Fact for ExitRecord {
 }
 
 /// What the kernel said, or that it is not known (I3). Never an invented number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExitStatus {
     /// `exit(code)`.
@@ -98,7 +98,7 @@ impl fmt::Display for ExitStatus {
 }
 
 /// Why a status is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownReason {
     /// The shim died before the container's process was started: there never was a status.
@@ -122,7 +122,7 @@ pub enum UnknownReason {
 }
 
 /// Where a status comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// The shim's own `waitid(2)`.

@@ -107,7 +107,8 @@ fn the_store_holds_what_runs_and_nothing_else() {
         manager.kill_collector();
         manager.start_collector(&node);
         node.wait_state(&id, State::Running);
-        assert_eq!(manager.names(), [name_of(&launched), name_of(&second)], "each of them once");
+        let both = [name_of(&launched), name_of(&second)];
+        wait_for("each of them to be stored, once", LONG, || manager.names() == both);
     }
     gate.exit(3);
     node.wait_state(&id, State::Stopped);

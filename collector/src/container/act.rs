@@ -4,7 +4,9 @@ use super::{
     Answer, Wish, WishKind,
     answer::DIES_WITHIN,
     event::{Action, Event},
+    facts::is_anothers,
     machine::Phase,
+    rules,
     task::Task,
     wish::refuse,
 };
@@ -61,7 +63,13 @@ impl Task {
         match action {
             Action::Publish(kind) => self.publish(kind),
             Action::Look => return self.look(None).await.then_some(Event::Exit),
-            Action::RecordFromKernel => return self.record(self.death()).await,
+            Action::RecordFromKernel => {
+                let death = self.death();
+                if !self.is_foreign() && rules::shim_knows_better(self.machine.phase, &death) {
+                    return self.look(None).await.then_some(Event::Exit);
+                }
+                return self.record(death).await;
+            }
             Action::RecordNeverStarted => {
                 return self.record((ExitStatus::Unknown { reason: UnknownReason::NeverStarted }, Source::None)).await;
             }
@@ -140,14 +148,7 @@ impl Task {
     fn death(&self) -> (ExitStatus, Source) {
         let watched = self.watch.as_ref().and_then(|watch| watch.death(self.cx.info_exit));
         let zombie = || self.init.as_ref().and_then(|init| watch::zombie(&init.process));
-        let reason = match (self.is_foreign(), self.hung_up) {
-            (true, true) => UnknownReason::ForeignHangUp,
-            // What it wrote went with it, before we were there to read it.
-            (true, false) => UnknownReason::ShimAndCollectorKilled,
-            (false, _) => UnknownReason::ShimKilled,
-        };
-        let unknown = (ExitStatus::Unknown { reason }, Source::None);
-        watched.or_else(zombie).unwrap_or(unknown)
+        rules::how_it_ended(watched, zombie, self.is_foreign(), self.hung_up)
     }
 
     /// Makes the record that nobody else will make.
@@ -205,8 +206,10 @@ impl Task {
     fn bury(&mut self) {
         let grave = self.cx.layout.buried(&self.launch.id, self.launch.generation);
         let (cx, dir, id) = (self.cx.clone(), self.dir.clone(), self.launch.id.clone());
+        let generation = self.launch.generation;
         self.job = Some(Box::pin(async move {
-            let removed = cx.cleaner.blocking.run(format!("remove {id}"), move || gc::bury(&dir, &grave)).await;
+            let remove = move || gc::bury(if is_anothers(&dir, generation) { &grave } else { &dir }, &grave);
+            let removed = cx.cleaner.blocking.run(format!("remove {id}"), remove).await;
             (Event::Buried { ok: removed.is_ok() }, removed.err().map(|e| format!("remove the files of {id}: {e}")))
         }));
     }

@@ -2,7 +2,9 @@
 
 use super::{
     event::Event,
+    facts::is_of,
     machine::Phase,
+    rules::{self, Again, Then},
     task::{LOOK_AGAIN, REAPED_WITHIN, Task},
 };
 use crate::{
@@ -105,9 +107,10 @@ impl Task {
                 if self.look(None).await {
                     return self.happen(Event::Exit).await;
                 }
-                let launch = self.dir.launch();
-                let gone = self.cx.cleaner.blocking.run("look at the launch", move || !launch.exists()).await;
-                self.happen(if gone { Event::Vanished } else { Event::ShimGone }).await;
+                // It may have undone its launch, and its name may be another run's by now.
+                let (dir, generation) = (self.dir.clone(), self.launch.generation);
+                let lies = self.cx.cleaner.blocking.run("look at the launch", move || is_of(&dir, generation)).await;
+                self.happen(if lies { Event::ShimGone } else { Event::Vanished }).await;
             }
             Err(e) => {
                 tracing::warn!(id = %self.launch.id, error = %e, "the shim cannot be looked at now");
@@ -138,8 +141,8 @@ impl Task {
         };
         let process = self.init.as_ref().map(|init| init.process);
         let dead = |record: &ExitRecord| {
-            let same = process.is_none() || record.process == process;
-            same && record.process.is_none_or(|p| !matches!(p.look(), Ok(Presence::Alive(_))))
+            let alive = record.process.is_some_and(|p| matches!(p.look(), Ok(Presence::Alive(_))));
+            rules::said_counts(process.as_ref(), record.process.as_ref(), alive)
         };
         self.verdict = match durable {
             Some(record) => Some(Verdict { record, durable: true }),
@@ -165,13 +168,11 @@ impl Task {
         if self.watch.is_none() {
             self.watch_init(None);
         }
-        match &self.watch {
-            // A zombie whose step we have seen already gets its reaper's time, too.
-            Some(watch) if !self.reaped && watch.is_dead() && self.is_reaped_by_others() => {
-                self.look_at = Some(Instant::now() + REAPED_WITHIN);
-            }
-            Some(watch) if !watch.is_dead() => {}
-            _ => self.look_at = Some(Instant::now()),
+        let reaped_by_others = self.is_reaped_by_others();
+        match rules::on_orphaned(self.watch.as_ref().map(InitWatch::is_dead), self.reaped, reaped_by_others) {
+            Then::Wait => {}
+            Then::GiveReaperTime | Then::GiveShimTime => self.look_at = Some(Instant::now() + REAPED_WITHIN),
+            Then::Act => self.look_at = Some(Instant::now()),
         }
     }
 
@@ -192,15 +193,17 @@ impl Task {
         if let Some(bytes) = self.fifo.as_ref().and_then(watch::Fifo::try_ring) {
             return self.on_ring(Ok(bytes)).await;
         }
-        match self.launch.shim.look() {
-            Ok(Presence::Gone | Presence::Zombie(..)) if self.is_foreign() => self.happen(Event::ShimGone).await,
-            Ok(Presence::Gone | Presence::Zombie(..)) => {
+        let shim_dead = matches!(self.launch.shim.look(), Ok(Presence::Gone | Presence::Zombie(..)));
+        let listens = self.fifo.is_some() || self.shim.is_some();
+        match rules::look_again(shim_dead, listens, self.lingers()) {
+            Again::Wait => {}
+            Again::ShimDied if self.is_foreign() => self.happen(Event::ShimGone).await,
+            Again::ShimDied => {
                 self.fifo = None;
                 self.on_shim_death().await;
             }
-            _ if self.fifo.is_none() && self.shim.is_none() => self.watch_shim(),
-            _ if self.lingers() => self.happen(Event::InitLingers).await,
-            _ => {}
+            Again::WatchShim => self.watch_shim(),
+            Again::Lingers => self.happen(Event::InitLingers).await,
         }
     }
 }

@@ -1,15 +1,9 @@
-//! What lies on disk about a container, and what follows from it after a restart.
-//!
-//! | launch | init | exit | shim  | init process | so |
-//! |---|---|---|-------|-------|----|
-//! | y | – | – | alive | –     | being created: watch |
-//! | y | – | – | dead  | –     | never started: `Unknown { never_started }`, clean up |
-//! | y | y | – | alive | any   | running: FIFO and pidfd |
-//! | y | y | – | dead  | there | orphaned: pidfd |
-//! | y | y | – | dead  | gone  | `Unknown { shim_and_collector_killed }` |
-//! | y | any | y | any | any   | exit known: clean up, unless `clean` says that it is |
+//! What lies on disk about a container, and what follows from it after a restart. The table is in `decide.rs`.
 
-use super::machine::Phase;
+use super::{
+    decide::{Seen, decide},
+    machine::Phase,
+};
 use crate::exit::{Verdict, of_death, read_exit, started};
 use sexton_common::{
     ExitStatus, Init, Launch, ProcessIdentity, Source, Stamp, UnknownReason, cgroup,
@@ -80,6 +74,10 @@ impl Facts {
         let mut damaged = false;
         // The shim writes its record before it dies: when it is seen dead, what it wrote is there.
         let shim_dead = matches!(facts.launch.shim.look(), Ok(Presence::Gone | Presence::Zombie(..)));
+        // Or it has undone its launch, and another run has its name by now.
+        if shim_dead && !is_of(&facts.dir, generation) {
+            return Self::read(layout, facts.dir);
+        }
         facts.init = or_quarantine(layout, &facts, "init", durable::read(&facts.dir.init()), &mut damaged)?;
         facts.init = facts.init.filter(|init| init.generation == generation);
         if damaged && !shim_dead {
@@ -95,35 +93,26 @@ impl Facts {
     }
 
     fn decide(&mut self, shim_dead: bool, init_damaged: bool, record_damaged: bool) {
-        if self.verdict.is_some() {
+        let mut seen = Seen {
+            record: self.verdict.is_some(),
+            foreign: matches!(self.launch.origin, Origin::Foreign { .. }),
+            shim_dead,
+            init: self.init.is_some(),
+            init_damaged,
+            record_damaged,
+            ..Seen::default()
+        };
+        if seen.record {
             let clean: Option<Clean> = durable::read(&self.dir.clean()).ok().flatten();
-            let clean = clean.is_some_and(|clean| clean.generation == self.launch.generation);
-            self.phase = if clean { Phase::Stopped } else { Phase::Stopping };
-            return;
+            seen.clean = clean.is_some_and(|clean| clean.generation == self.launch.generation);
+        } else {
+            match self.init.as_ref().map(|init| init.process.look()) {
+                Some(Ok(Presence::Alive(fd) | Presence::Zombie(fd, _))) => self.pidfd = Some(fd),
+                presence => seen.gone = matches!(presence, Some(Ok(Presence::Gone))),
+            }
+            seen.waits = seen.init && self.launch.mode == Mode::Create && !self.seen_started();
         }
-        let presence = self.init.as_ref().map(|init| init.process.look());
-        let gone = matches!(presence, Some(Ok(Presence::Gone)));
-        if let Some(Ok(Presence::Alive(fd) | Presence::Zombie(fd, _))) = presence {
-            self.pidfd = Some(fd);
-        }
-        let foreign = matches!(self.launch.origin, Origin::Foreign { .. });
-        self.unknown = match (&self.init, shim_dead) {
-            // The shim did its work; only its record was spoilt afterwards.
-            (_, true) if record_damaged && (gone || self.init.is_none()) => Some(UnknownReason::RecordDamaged),
-            (None, true) if init_damaged => Some(UnknownReason::RecordDamaged),
-            (None, true) => Some(UnknownReason::NeverStarted),
-            // A foreign FIFO may still hold the code, or have hung up: it is asked first.
-            (Some(_), true) if gone && !foreign => Some(UnknownReason::ShimAndCollectorKilled),
-            _ => None,
-        };
-        let created = self.init.is_some() && self.launch.mode == Mode::Create && !self.seen_started();
-        self.phase = match &self.init {
-            _ if self.unknown.is_some() => Phase::Stopping,
-            None => Phase::Creating,
-            Some(_) if shim_dead && !foreign => Phase::Orphaned,
-            Some(_) if created => Phase::Created,
-            Some(_) => Phase::Running,
-        };
+        (self.phase, self.unknown) = decide(&seen);
     }
 
     /// With a pidfd that outlived shim and collector: the kernel may still say how it ended.
@@ -151,6 +140,22 @@ impl Facts {
         self.started = self.started.filter(|_| started);
         started
     }
+}
+
+/// Whether this run's launch lies there, and not nothing or another run's. What cannot be read is not another's.
+/// Blocks on the disk.
+pub fn is_of(dir: &ContainerDir, generation: u64) -> bool {
+    match durable::read::<Launch>(&dir.launch()) {
+        Ok(Some(launch)) => launch.generation == generation,
+        // One that could not be mended; a directory that was removed went as a whole.
+        Ok(None) => dir.init().exists(),
+        Err(_) => true,
+    }
+}
+
+/// Whether another run has the name by now: then nothing that bears it is this one's to remove (I4). Blocks on the disk.
+pub fn is_anothers(dir: &ContainerDir, generation: u64) -> bool {
+    durable::read::<Launch>(&dir.launch()).ok().flatten().is_some_and(|launch| launch.generation != generation)
 }
 
 /// Whether a created container still waits to be started: runc and crun keep `exec.fifo` in their state until

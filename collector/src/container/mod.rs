@@ -2,16 +2,20 @@
 
 mod act;
 mod answer;
+mod decide;
 mod doorbell;
 mod event;
 mod facts;
 mod info;
 mod machine;
+#[cfg(test)]
+mod model;
+mod rules;
 mod task;
 mod watches;
 mod wish;
 
-pub use facts::{Facts, quarantine, waits_for_start};
+pub use facts::{Facts, is_anothers, is_of, quarantine, waits_for_start};
 pub use machine::Phase;
 pub use task::{Post, Task};
 pub use wish::{Answer, Wish, WishKind, no_such};

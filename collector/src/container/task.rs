@@ -7,6 +7,7 @@ use super::{
     Facts, Message, Wish, WishKind,
     event::Event,
     machine::{Machine, Phase},
+    rules::{self, Then},
     wish::Answer,
 };
 use crate::{
@@ -196,15 +197,11 @@ impl Task {
     }
 
     async fn on_init_death(&mut self, step: Watched) {
-        match step {
-            Watched::Zombie if self.machine.phase == Phase::Orphaned && self.is_reaped_by_others() => {
-                self.look_at = Some(Instant::now() + REAPED_WITHIN);
-            }
-            // The shim is about to tell. A foreign one may be long dead, its FIFO held by somebody else.
-            Watched::Zombie if self.machine.phase != Phase::Orphaned && !self.is_foreign() => {
-                self.look_at = Some(Instant::now() + SHIM_TELLS_WITHIN);
-            }
-            Watched::Zombie | Watched::Reaped => self.happen(Event::InitGone).await,
+        match rules::on_init_death(step, self.machine.phase, self.is_reaped_by_others(), self.is_foreign()) {
+            Then::Wait => {}
+            Then::GiveReaperTime => self.look_at = Some(Instant::now() + REAPED_WITHIN),
+            Then::GiveShimTime => self.look_at = Some(Instant::now() + SHIM_TELLS_WITHIN),
+            Then::Act => self.happen(Event::InitGone).await,
         }
         if self.is_foreign() && self.verdict.is_none() {
             self.look_at.get_or_insert(Instant::now() + FOREIGN_TELLS_WITHIN);

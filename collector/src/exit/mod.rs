@@ -4,4 +4,4 @@ mod backoff;
 mod record;
 
 pub use backoff::{Backoff, Retries};
-pub use record::{Verdict, of_death, read_exit, started};
+pub use record::{Verdict, of_death, read_exit, started, write_record};

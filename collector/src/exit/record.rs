@@ -7,6 +7,11 @@ use sexton_common::{
     launch::{Mode, Started},
     layout::ContainerDir,
 };
+use std::{
+    fs::OpenOptions,
+    io,
+    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
+};
 
 /// A record, and whether it is on disk yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,13 +22,18 @@ pub struct Verdict {
     pub durable: bool,
 }
 
-/// The record on disk, if it is there and of this run. Blocks on the disk.
+/// The record on disk, if it is there and of this run. Its writer may have been killed before it made the name
+/// durable: nobody is told before it is. Blocks on the disk.
 ///
 /// # Errors
 /// If it is there but cannot be read or does not decode.
 pub fn read_exit(dir: &ContainerDir, generation: u64) -> Result<Option<ExitRecord>, ReadError> {
     let record: Option<ExitRecord> = durable::read(&dir.exit())?;
-    Ok(record.filter(|record| record.generation == generation))
+    let record = record.filter(|record| record.generation == generation);
+    if let (Some(record), Err(e)) = (&record, durable::sync_parent(&dir.exit())) {
+        tracing::error!(id = %record.id, error = %e, "the exit record is there, but may not outlast a power cut");
+    }
+    Ok(record)
 }
 
 /// The record of a container whose shim cannot write it any more; reads the cgroups' figures, and puts the
@@ -50,7 +60,7 @@ pub fn of_death(
         memory_peak: figures.memory_peak,
         cpu_ns: figures.cpu_ns,
     };
-    match durable::write_new(&dir.exit(), &record) {
+    match write_record(dir, &record) {
         Ok(true) => Verdict { record, durable: true },
         Ok(false) => match read_exit(dir, launch.generation) {
             Ok(Some(theirs)) => Verdict { record: theirs, durable: true },
@@ -58,9 +68,27 @@ pub fn of_death(
             Ok(None) | Err(_) => Verdict { record, durable: false },
         },
         Err(e) => {
+            if let Ok(Some(theirs)) = read_exit(dir, launch.generation) {
+                return Verdict { record: theirs, durable: true };
+            }
             tracing::error!(id = %launch.id, error = %e, "the exit record cannot be written now: kept in memory, tried again");
             Verdict { record, durable: false }
         }
+    }
+}
+
+/// Writes a record in the directory of its own run, `false` if one is there (I1); what has the run's name by now is
+/// left alone. Blocks on the disk.
+///
+/// # Errors
+/// `NotFound` if the run's directory is not there any more; otherwise as [`durable::write_new`].
+pub fn write_record(dir: &ContainerDir, record: &ExitRecord) -> io::Result<bool> {
+    // Held, so that it stays the same one whatever is renamed meanwhile.
+    let held = OpenOptions::new().read(true).custom_flags(nix::libc::O_DIRECTORY).open(dir.path())?;
+    let held_dir = ContainerDir::at(format!("/proc/self/fd/{}", held.as_raw_fd()).into());
+    match durable::read::<Launch>(&held_dir.launch()) {
+        Ok(Some(launch)) if launch.generation != record.generation => Err(io::ErrorKind::NotFound.into()),
+        _ => durable::write_new(&held_dir.exit(), record),
     }
 }
 

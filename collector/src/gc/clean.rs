@@ -7,11 +7,11 @@ use super::observe;
 use crate::{
     backend::{Lanes, Runtimes},
     blocking::Blocking,
-    exit::Verdict,
+    container::is_anothers,
+    exit::{Verdict, write_record},
 };
 use sexton_common::{
-    ExitRecord, Init, Launch, Stamp, cgroup::CgroupDir, durable, identity::Presence, launch::Clean,
-    layout::ContainerDir,
+    Init, Launch, Stamp, cgroup::CgroupDir, durable, identity::Presence, launch::Clean, layout::ContainerDir,
 };
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
@@ -79,6 +79,9 @@ impl Cleaner {
             if !options.is_empty() && self.lives(estate).await {
                 return Err(words);
             }
+            if self.is_anothers(estate).await {
+                return Ok(());
+            }
             note("the runtime's delete");
             let launch = &estate.launch;
             // Half of what is left: a delete that hangs leaves time for the one with force.
@@ -102,9 +105,11 @@ impl Cleaner {
         if estate.verdict.durable {
             return Ok(());
         }
-        let (path, record) = (estate.dir.exit(), estate.verdict.record.clone());
-        let shown = path.clone();
-        let written = self.blocking.run("write the exit record", move || write_record(&path, &record)).await;
+        let (dir, record) = (estate.dir.clone(), estate.verdict.record.clone());
+        let shown = estate.dir.exit();
+        // Somebody else's record stands (I1).
+        let write = move || write_record(&dir, &record).map(|_| ());
+        let written = self.blocking.run("write the exit record", write).await;
         match written {
             Ok(()) => Ok(()),
             // Removed by hand: there is nobody left to keep it for.
@@ -121,6 +126,11 @@ impl Cleaner {
         if let Err(e) = written.or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) }) {
             tracing::warn!(id = %estate.launch.id, error = %e, "it is clean, but that cannot be noted: looked at again after a restart");
         }
+    }
+
+    async fn is_anothers(&self, estate: &Estate) -> bool {
+        let (dir, generation) = (estate.dir.clone(), estate.launch.generation);
+        self.blocking.run("look at the launch", move || is_anothers(&dir, generation)).await
     }
 
     async fn lives(&self, estate: &Estate) -> bool {
@@ -163,11 +173,6 @@ impl Cleaner {
             }
         }
     }
-}
-
-fn write_record(path: &std::path::Path, record: &ExitRecord) -> io::Result<()> {
-    // Somebody else's record stands (I1).
-    durable::write_new(path, record).map(|_| ())
 }
 
 #[cfg(test)]

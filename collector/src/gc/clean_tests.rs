@@ -1,6 +1,6 @@
 use super::*;
 use sexton_common::{
-    ExitStatus, ProcessIdentity, Source,
+    ExitRecord, ExitStatus, ProcessIdentity, Source,
     launch::{Mode, OnShimDeath, Origin, Stdio},
     runtime::Runtime,
 };

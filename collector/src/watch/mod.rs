@@ -8,4 +8,4 @@ mod pidfd;
 
 pub use fifo::{Fifo, Ring, foreign, own};
 pub use names::Names;
-pub use pidfd::{InitWatch, Watched, zombie};
+pub use pidfd::{Death, InitWatch, Watched, zombie};

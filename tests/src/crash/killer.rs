@@ -50,6 +50,8 @@ pub struct Report {
     pub stops: u64,
     /// Where it was killed, if it lived that long.
     pub kill: Option<Kill>,
+    /// The last system calls, the oldest first.
+    pub last: Vec<String>,
     /// How the program itself, depth 0, ended.
     pub ended: Option<ExitStatus>,
 }

@@ -26,7 +26,7 @@ use std::{
 };
 
 /// How many stops before the last one are remembered.
-const REMEMBERED: usize = 8;
+const REMEMBERED: usize = 24;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
@@ -64,7 +64,7 @@ impl Tracer {
             target: None,
             target_over: false,
             lately: VecDeque::new(),
-            report: Report { stops: 0, kill: None, ended: None },
+            report: Report { stops: 0, kill: None, last: Vec::new(), ended: None },
         }
     }
 
@@ -79,6 +79,7 @@ impl Tracer {
                 Err(e) => panic!("wait for {:?}: {e}", self.order.command),
             }
         }
+        self.report.last = self.lately.iter().cloned().collect();
         // Born in the moment of the kill.
         while let Ok(WaitStatus::PtraceEvent(pid, ..) | WaitStatus::Stopped(pid, _)) =
             waitpid(None, Some(mine | WaitPidFlag::WNOHANG))

@@ -5,7 +5,7 @@
 
 use rustix::process::{Signal, pidfd_send_signal};
 use sexton_common::{
-    ExitStatus, ProcessIdentity, Source,
+    ExitStatus, Init, Launch, ProcessIdentity, Source, Stamp, durable,
     launch::Mode,
     time::boot_ns,
     wire::{ContainerInfo, EventKind, Launched, Request, State},
@@ -220,6 +220,18 @@ fn a_clean_up_that_is_stuck() {
     }
 }
 
+/// As if its shim had seen a wall clock that was off by so many seconds.
+fn launched_at_another_time(node: &Node, launched: &Launched, off: i64) {
+    let dir = node.layout().container(&launched.id);
+    let shift = |stamp: &mut Stamp| stamp.wall.0 = stamp.wall.0.saturating_add_signed(off * 1_000_000_000);
+    let mut launch: Launch = durable::read(&dir.launch()).unwrap().unwrap();
+    shift(&mut launch.created);
+    durable::write(&dir.launch(), &launch).unwrap();
+    let mut init: Init = durable::read(&dir.init()).unwrap().unwrap();
+    shift(&mut init.ready);
+    durable::write(&dir.init(), &init).unwrap();
+}
+
 /// Set while the collector is away: generations and event numbers still rise, and what ended meanwhile is exact.
 #[test]
 fn while_the_collector_is_away() {
@@ -236,6 +248,7 @@ fn while_the_collector_is_away() {
         drop(before);
         node.kill_daemon();
         clock.set(jump);
+        launched_at_another_time(&node, &runs, -jump);
         gate.exit(5);
         wait_for("its record", LONG, || node.record(&ends.id).is_some());
         node.start_daemon();
@@ -246,6 +259,10 @@ fn while_the_collector_is_away() {
         ran_since(&node, &info, began);
         let (later, _later_gate) = gated(&node, "later");
         assert!(later.generation > runs.generation);
+        let shown = node.sexton(&["ps", "-q"]).ok().stdout;
+        assert_eq!(shown.lines().collect::<Vec<_>>(), [later.id.as_str(), runs.id.as_str()], "the newest first");
+        ages_are_short(&node);
+        clock.set(0);
         ages_are_short(&node);
         for launched in [&runs, &later] {
             let _ = node.sexton(&["stop", "--timeout", "0s", launched.id.as_str()]).ok();

@@ -27,6 +27,7 @@ pub mod node_api;
 pub mod pids;
 pub mod played;
 pub mod proc;
+pub mod random;
 pub mod shim;
 pub mod subscriber;
 pub mod wait;

@@ -30,6 +30,7 @@ pub mod node_api;
 pub mod pids;
 pub mod played;
 pub mod proc;
+pub mod random;
 pub mod shim;
 pub mod storm;
 pub mod subscriber;

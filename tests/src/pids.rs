@@ -78,6 +78,7 @@ fn again(test: &str, level: &str) -> Command {
 fn first(test: &str) -> i32 {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
     mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), None::<&str>).unwrap();
+    #[expect(clippy::zombie_processes, reason = "the loop waits for whatever there is")]
     let child = again(test, "inside").spawn().unwrap();
     let child = Pid::from_raw(child.id().cast_signed());
     loop {

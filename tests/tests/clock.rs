@@ -1,20 +1,19 @@
 //! The wall clock is set by twenty years, forward and back: no deadline, order or duration changes.
-//!
-//! The shim is static and knows no preloaded clock. With `SEXTON_TEST_SET_CLOCK=1` the machine's own is set.
+//! By a preloaded library, which the collector and the command line see.
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap fails")]
 
 use rustix::process::{Signal, pidfd_send_signal};
 use sexton_common::{
-    ExitStatus, ProcessIdentity, Source,
+    ExitStatus, Init, Launch, ProcessIdentity, Source, Stamp, durable,
     launch::Mode,
     time::boot_ns,
-    wire::{ContainerInfo, EventKind, Launched, Request, State},
+    wire::{EventKind, Launched, Request, State},
 };
 use sexton_tests::{
     Bundle, Gate, LONG, Node, Options, Subscriber,
-    clock::{Clock, TWENTY_YEARS, machine_seconds},
+    clock::{Clock, TWENTY_YEARS, ages_are_short, machine_seconds, ran_since},
     node_api::killed_by,
-    run, skipped, wait_for,
+    skipped, wait_for,
 };
 use std::{
     fs,
@@ -35,31 +34,6 @@ fn node(config: &str) -> (Node, Clock) {
 fn gated(node: &Node, name: &str) -> (Launched, Gate) {
     let (bundle, gate) = Bundle::new(node, name).gated();
     (node.run(&node.id(name), &bundle.write()), gate)
-}
-
-/// It ran no longer than we have looked at it, and its record says so by both clocks.
-#[track_caller]
-fn ran_since(node: &Node, info: &ContainerInfo, began: u64) {
-    let record = node.record(&info.id).unwrap();
-    let (started, exited) = (record.started.unwrap().boot_ns, record.exited.unwrap().boot_ns);
-    assert!(began <= started && started <= exited && exited <= boot_ns(), "{began} {record:?}");
-    assert_eq!(info.ran_ns, Some(exited - started));
-    assert_eq!(info.started_ns, Some(started));
-}
-
-/// What `ps` says of ages: as long as the test runs, in seconds or minutes.
-#[track_caller]
-fn ages_are_short(node: &Node) {
-    let shown = node.sexton(&["ps", "-a"]).ok().stdout;
-    for line in shown.lines().skip(1) {
-        // Before the runtime and the bundle, which may be called anything.
-        let said = line.split("runc").next().unwrap();
-        let ages: Vec<&str> = said
-            .split([' ', ','])
-            .filter(|word| word.starts_with(|c: char| c.is_ascii_digit()) && word.ends_with(['s', 'm', 'h', 'd']))
-            .collect();
-        assert!(!ages.is_empty() && ages.iter().all(|age| age.ends_with(['s', 'm'])), "{ages:?} in {shown}");
-    }
 }
 
 #[track_caller]
@@ -220,6 +194,18 @@ fn a_clean_up_that_is_stuck() {
     }
 }
 
+/// As if its shim had seen a wall clock that was off by so many seconds.
+fn launched_at_another_time(node: &Node, launched: &Launched, off: i64) {
+    let dir = node.layout().container(&launched.id);
+    let shift = |stamp: &mut Stamp| stamp.wall.0 = stamp.wall.0.saturating_add_signed(off * 1_000_000_000);
+    let mut launch: Launch = durable::read(&dir.launch()).unwrap().unwrap();
+    shift(&mut launch.created);
+    durable::write(&dir.launch(), &launch).unwrap();
+    let mut init: Init = durable::read(&dir.init()).unwrap().unwrap();
+    shift(&mut init.ready);
+    durable::write(&dir.init(), &init).unwrap();
+}
+
 /// Set while the collector is away: generations and event numbers still rise, and what ended meanwhile is exact.
 #[test]
 fn while_the_collector_is_away() {
@@ -236,6 +222,7 @@ fn while_the_collector_is_away() {
         drop(before);
         node.kill_daemon();
         clock.set(jump);
+        launched_at_another_time(&node, &runs, -jump);
         gate.exit(5);
         wait_for("its record", LONG, || node.record(&ends.id).is_some());
         node.start_daemon();
@@ -246,6 +233,10 @@ fn while_the_collector_is_away() {
         ran_since(&node, &info, began);
         let (later, _later_gate) = gated(&node, "later");
         assert!(later.generation > runs.generation);
+        let shown = node.sexton(&["ps", "-q"]).ok().stdout;
+        assert_eq!(shown.lines().collect::<Vec<_>>(), [later.id.as_str(), runs.id.as_str()], "the newest first");
+        ages_are_short(&node);
+        clock.set(0);
         ages_are_short(&node);
         for launched in [&runs, &later] {
             let _ = node.sexton(&["stop", "--timeout", "0s", launched.id.as_str()]).ok();
@@ -254,54 +245,4 @@ fn while_the_collector_is_away() {
         drop(events);
         node.finish();
     }
-}
-
-/// The real clock, and so the shim's too. Others on the machine notice: only when asked for.
-#[test]
-fn the_machine_s_own() {
-    if skipped() {
-        return;
-    }
-    if std::env::var_os("SEXTON_TEST_SET_CLOCK").is_none_or(|set| set != "1") {
-        return sexton_tests::skip("it sets the machine's clock: SEXTON_TEST_SET_CLOCK=1 lets it");
-    }
-    for jump in JUMPS {
-        let node = Node::new();
-        let began = boot_ns();
-        let (launched, gate) = gated(&node, "a");
-        let info = {
-            let _set = Set::by(jump);
-            gate.exit(6);
-            wait_for("its record", LONG, || node.record(&launched.id).is_some());
-            node.wait(&launched.id)
-        };
-        assert_eq!((info.status, info.source), (Some(ExitStatus::Code(6)), Some(Source::Waited)));
-        ran_since(&node, &info, began);
-        let record = node.record(&launched.id).unwrap();
-        let off = i64::try_from(record.exited.unwrap().wall.0 / 1_000_000_000).unwrap() - machine_seconds();
-        assert!((off - jump).abs() < 3600, "the shim's clock was not set: {off}");
-        ages_are_short(&node);
-        node.finish();
-    }
-}
-
-/// The machine's clock is wrong until this is dropped.
-struct Set(i64);
-
-impl Set {
-    fn by(seconds: i64) -> Self {
-        shift(seconds);
-        Self(seconds)
-    }
-}
-
-impl Drop for Set {
-    fn drop(&mut self) {
-        shift(-self.0);
-    }
-}
-
-fn shift(seconds: i64) {
-    let to = format!("@{}", machine_seconds() + seconds);
-    let _ = run(std::process::Command::new("date").args(["--set", &to])).ok();
 }

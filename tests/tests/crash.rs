@@ -21,7 +21,14 @@ fn the_killer_kills_where_it_says() {
         let _ = std::fs::remove_file(&file);
         let mut command = Command::new(sexton_tests::binaries::find("busybox").unwrap());
         command.arg("touch").arg(&file);
-        let order = Order { command, words: dir.path().join("words"), depth: 0, at };
+        let order = Order {
+            command,
+            words: dir.path().join("words"),
+            depth: 0,
+            at,
+            no_vdso: false,
+            clock_off: Default::default(),
+        };
         (Killer::start(order).join(Duration::from_secs(20)).unwrap(), file.exists())
     };
     let (whole, there) = touch(None);

@@ -7,36 +7,13 @@ use sexton_common::{
     launch::Mode,
     wire::{Event, EventKind, Reply, State},
 };
-use sexton_tests::{LONG, Node, Subscriber, played::Played, skipped, subscriber::Heard, wait_for};
+use sexton_tests::{LONG, Node, Subscriber, played::Played, random::Random, skipped, subscriber::Heard, wait_for};
 use std::{collections::HashMap, fs, os::fd::AsFd};
 
 /// The order of everything follows from it.
 const SEED: u64 = 0x5e78_7044;
 const ROUNDS: u64 = 40;
 const AT_ONCE: u64 = 8;
-
-/// splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[usize::try_from(self.below(from.len() as u64)).unwrap()]
-    }
-
-    fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, usize::try_from(self.below(last as u64 + 1)).unwrap());
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Act {

@@ -11,7 +11,7 @@ use std::{
     process::{Command, ExitStatus},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -28,6 +28,10 @@ pub struct Order {
     pub depth: u32,
     /// The stop at which to kill, from 1; never if `None`.
     pub at: Option<u64>,
+    /// Whether it is made to ask the kernel for the time.
+    pub no_vdso: bool,
+    /// By how many seconds its wall clock is off, if it asks the kernel.
+    pub clock_off: Arc<AtomicI64>,
 }
 
 /// Where it was killed.

@@ -62,7 +62,14 @@ impl Life for Shim {
         let command = node.shim_command("run", party.id.as_str(), party.bundle());
         let words = node.dir().join("shim.words");
         let _ = fs::remove_file(&words);
-        let killer = Killer::start(Order { command, words, depth: self.depth, at });
+        let killer = Killer::start(Order {
+            command,
+            words,
+            depth: self.depth,
+            at,
+            no_vdso: false,
+            clock_off: Default::default(),
+        });
         // If the shim lives as long as its container runs, it is killed later.
         wait_until(LIFE, || killer.has_killed() || killer.is_over() || (waits && party.has_run()));
         self.opened = !waits || killer.settles(SHIM_SLEEPS, LIFE);

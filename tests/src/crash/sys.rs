@@ -6,10 +6,21 @@ use nix::{libc, sys::ptrace, unistd::Pid};
 /// A tracee that is at a system call.
 #[derive(Clone, Copy, Debug)]
 pub enum At {
-    /// Before this one.
-    Entry(i64),
+    /// Before this one, with its first two arguments.
+    Entry(Call),
     /// After the one that it was in.
     Exit,
+}
+
+/// A system call.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// Which one.
+    pub number: i64,
+    /// Its first argument.
+    pub first: u64,
+    /// Its second one.
+    pub second: u64,
 }
 
 /// Where a tracee that is in a system-call stop is; `None` if it is dead by now.
@@ -18,8 +29,9 @@ pub fn at(pid: Pid) -> Option<At> {
     match info.op {
         libc::PTRACE_SYSCALL_INFO_ENTRY => {
             // SAFETY: `op` says that the kernel filled `entry`.
-            let number = unsafe { info.u.entry.nr };
-            Some(At::Entry(number.cast_signed()))
+            let entry = unsafe { info.u.entry };
+            let [first, second, ..] = entry.args;
+            Some(At::Entry(Call { number: entry.nr.cast_signed(), first, second }))
         }
         _ => Some(At::Exit),
     }

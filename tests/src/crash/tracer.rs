@@ -4,7 +4,7 @@
 use super::{
     calls,
     killer::{Kill, Order, Report, Told},
-    sys::{At, at},
+    sys::{At, Call, at},
 };
 use nix::{
     errno::Errno,
@@ -46,7 +46,7 @@ pub(super) struct Tracer {
     roles: HashMap<Pid, Role>,
     /// Children that stopped before their parent's fork was heard of.
     early: HashSet<Pid>,
-    inside: HashMap<Pid, i64>,
+    inside: HashMap<Pid, Call>,
     target: Option<Pid>,
     target_over: bool,
     lately: VecDeque<String>,
@@ -115,6 +115,9 @@ impl Tracer {
     fn on(&mut self, first: Pid, status: WaitStatus) {
         match status {
             WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_EXEC) if self.has_passed_the_gate(pid) => {
+                if self.order.no_vdso {
+                    hide_vdso(pid);
+                }
                 self.enter(pid, 0);
             }
             WaitStatus::PtraceEvent(
@@ -213,11 +216,15 @@ impl Tracer {
         self.told.stops.store(self.report.stops, Ordering::SeqCst);
         let Some(at) = at(pid) else { return };
         let (entry, number) = match at {
-            At::Entry(number) => {
-                self.inside.insert(pid, number);
-                (true, Some(number))
+            At::Entry(call) => {
+                self.inside.insert(pid, call);
+                (true, Some(call.number))
             }
-            At::Exit => (false, self.inside.get(&pid).copied()),
+            At::Exit => {
+                let call = self.inside.get(&pid);
+                call.inspect(|call| self.set_clock(pid, call));
+                (false, call.map(|call| call.number))
+            }
         };
         let call = number.map_or_else(|| "(birth)".to_owned(), calls::name);
         if self.order.at == Some(self.report.stops) {
@@ -237,6 +244,17 @@ impl Tracer {
         self.go_on(pid, None);
     }
 
+    /// What the kernel has just said of the wall clock is not what the process gets to see.
+    fn set_clock(&self, pid: Pid, call: &Call) {
+        let off = self.order.clock_off.load(Ordering::SeqCst);
+        let asked = (call.number, call.first) == (libc::SYS_clock_gettime, libc::CLOCK_REALTIME.cast_unsigned().into());
+        let seconds = call.second as ptrace::AddressType;
+        if off != 0 && asked {
+            let now = ptrace::read(pid, seconds).unwrap();
+            ptrace::write(pid, seconds, now + off).unwrap();
+        }
+    }
+
     fn on_end(&mut self, first: Pid, pid: Pid, status: ExitStatus) {
         self.roles.remove(&pid);
         self.inside.remove(&pid);
@@ -246,5 +264,24 @@ impl Tracer {
         if Some(pid) == self.target {
             self.target_over = true;
         }
+    }
+}
+
+/// The process finds no shortcut to the time, and asks the kernel: what the auxiliary vector says of it is passed over
+/// (getauxval(3)).
+fn hide_vdso(pid: Pid) {
+    let word = |at: u64| ptrace::read(pid, at as ptrace::AddressType).unwrap();
+    let mut at = ptrace::syscall_info(pid).unwrap().stack_pointer;
+    // The arguments' number, the arguments, and the environment, with a null behind each.
+    at += 8 * (word(at).cast_unsigned() + 2);
+    while word(at) != 0 {
+        at += 8;
+    }
+    at += 8;
+    while word(at) != libc::AT_NULL.cast_signed() {
+        if word(at) == libc::AT_SYSINFO_EHDR.cast_signed() {
+            ptrace::write(pid, at as ptrace::AddressType, libc::AT_IGNORE.cast_signed()).unwrap();
+        }
+        at += 16;
     }
 }

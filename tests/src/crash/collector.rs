@@ -2,7 +2,7 @@
 //! start, exits, clean-up, removal, stop. After the crash another one, which nobody kills, must find everything.
 
 use super::{
-    containers::{REST_WITHIN, Rest, again, judge, judge_events, nothing_left, remove, settle},
+    containers::{REST_WITHIN, Rest, again, heard_by_now, judge, judge_events, nothing_left, remove, settle},
     killer::{Killer, Order, Report},
     site::Party,
     sweep::Life,
@@ -235,7 +235,7 @@ impl Life for Collector {
             }
             let told = known.iter().any(|info| info.id == party.id && info.status.is_some());
             let exits = usize::from(!told && matches!(rest, Rest::Stopped(_)));
-            judge_events(&events.heard(), &party.id, Some(exits))?;
+            judge_events(&heard_by_now(node, &events), &party.id, Some(exits))?;
             remove(node, &party.id)?;
         }
         nothing_left(node)?;

@@ -4,10 +4,15 @@ use super::{
     site::Party,
     tally::{Outcome, Violation},
 };
-use crate::{node::Node, proc, subscriber::Heard, wait::wait_until};
+use crate::{
+    node::Node,
+    proc,
+    subscriber::{Heard, Subscriber},
+    wait::wait_until,
+};
 use sexton_common::{
     ContainerId, ExitStatus, UnknownReason,
-    wire::{ContainerInfo, EventKind, State},
+    wire::{ContainerInfo, EventKind, Reply, Request, State},
 };
 use std::time::{Duration, Instant};
 
@@ -124,6 +129,18 @@ pub fn judge(
             "{id} has run: {ran}, exits with {code}, and is said to be {status}: {record:?}"
         ))),
     }
+}
+
+/// All that a subscriber is told of what has happened by now: it may be a little behind those who ask.
+#[must_use]
+pub fn heard_by_now(node: &Node, events: &Subscriber) -> Heard {
+    let Ok(Reply::Node(now)) = node.ask(&Request::Node {}) else { return events.heard() };
+    let mut heard = events.heard();
+    wait_until(REST_WITHIN, || {
+        heard = events.heard();
+        heard.events.last().map_or(heard.snapshot_seq, |(_, event)| event.seq) >= now.seq
+    });
+    heard
 }
 
 /// An exit is told once to whoever listens all the time.

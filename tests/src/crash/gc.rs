@@ -3,7 +3,7 @@
 
 use super::{
     collector::{connect, traced},
-    containers::{Rest, again, judge, judge_events, nothing_left, remove, settle},
+    containers::{Rest, again, heard_by_now, judge, judge_events, nothing_left, remove, settle},
     killer::{Killer, Report},
     site::Party,
     sweep::Life,
@@ -117,7 +117,7 @@ impl Life for Gc {
             }
             _ => {
                 judge(node, party, &rest, true, false)?;
-                judge_events(&events.heard(), &party.id, Some(0))?;
+                judge_events(&heard_by_now(node, &events), &party.id, Some(0))?;
                 remove(node, &party.id)?;
             }
         }

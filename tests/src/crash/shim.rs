@@ -3,7 +3,7 @@
 //! Every other container waits for a word before it exits, so that it outlives its shim.
 
 use super::{
-    containers::{Rest, again, judge, judge_events, nothing_left, remove, settle},
+    containers::{Rest, again, heard_by_now, judge, judge_events, nothing_left, remove, settle},
     killer::{Killer, Order, Report},
     site::Party,
     sweep::Life,
@@ -92,7 +92,7 @@ impl Life for Shim {
         let outcome = judge(node, party, &rest, launched, may_be_unknown)?;
         if let Some(events) = &self.events {
             let expected = matches!(rest, Rest::Stopped(_)).then_some(1);
-            judge_events(&events.heard(), &party.id, expected)?;
+            judge_events(&heard_by_now(node, events), &party.id, expected)?;
         }
         if !matches!(rest, Rest::Nothing) {
             remove(node, &party.id)?;

@@ -1,8 +1,17 @@
 //! What every task shares.
 
-use crate::{board::Board, config::Config, exit::Retries, gc::Cleaner};
+use crate::{
+    board::Board,
+    budget::Budget,
+    config::Config,
+    exit::Retries,
+    gc::Cleaner,
+    seats::{Rank, Seat},
+    surplus::Surplus,
+};
 use sexton_common::{Layout, WallTime};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// What every task shares. Nothing in it waits for a container.
@@ -18,6 +27,12 @@ pub struct Context {
     pub retries: Retries,
     /// Cleans up.
     pub cleaner: Cleaner,
+    /// What our limits allow.
+    pub budget: Budget,
+    /// Watches what there is no descriptor for, and knows who has one.
+    pub surplus: Arc<Surplus>,
+    /// A permit for each launch that is under way.
+    pub launches: Semaphore,
     /// Cancelled when the collector stops.
     pub cancel: CancellationToken,
     /// Whether the kernel tells how a process ended that somebody else reaped.
@@ -41,6 +56,7 @@ impl Context {
         cleaner: Cleaner,
         cancel: CancellationToken,
         info_exit: bool,
+        budget: Budget,
     ) -> Self {
         Self {
             layout: config.layout.clone(),
@@ -48,6 +64,9 @@ impl Context {
             board: Board::default(),
             retries,
             cleaner,
+            budget,
+            surplus: Surplus::new(budget),
+            launches: Semaphore::new(budget.launches),
             cancel,
             info_exit,
             deadline: config.deadline,
@@ -55,5 +74,11 @@ impl Context {
             backoff: (config.backoff_first, config.backoff_max),
             shim: config.shim.clone(),
         }
+    }
+
+    /// A seat for a descriptor that watches, if there is one at once.
+    #[must_use]
+    pub fn seat(&self, rank: Rank) -> Option<Seat> {
+        self.surplus.seats.take(rank)
     }
 }

@@ -5,6 +5,7 @@ mod backend;
 mod births;
 mod blocking;
 mod board;
+mod budget;
 mod config;
 mod container;
 mod context;
@@ -17,6 +18,8 @@ mod logging;
 mod overseer;
 mod probe;
 mod recover;
+mod seats;
+mod surplus;
 mod sys;
 mod watch;
 
@@ -28,8 +31,6 @@ use std::{
     time::Duration,
 };
 
-/// Files are read and synced here. A few that hang must not use up all.
-const BLOCKING_THREADS: usize = 64;
 /// What is idle for this long goes.
 const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(2);
 
@@ -54,14 +55,15 @@ fn start(args: &config::Args) -> Result<(), String> {
     if let Err(e) = SigSet::empty().thread_set_mask() {
         tracing::warn!(error = %e, "the signal mask stays as it was inherited");
     }
+    let (budget, children_nofile) = budget::raise();
     // One thread does everything that does not block: containers are many, cores are the containers'.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(BLOCKING_THREADS)
+        .max_blocking_threads(budget.threads)
         .thread_keep_alive(THREAD_KEEP_ALIVE)
         .build()
         .map_err(|e| format!("start the event loop: {e}"))?;
-    let ended = runtime.block_on(daemon::run(args, config, &levels));
+    let ended = runtime.block_on(daemon::run(args, config, &levels, budget, children_nofile));
     // What hangs in the kernel is left behind: it has been named.
     runtime.shutdown_background();
     ended.map_err(|e| e.to_string())

@@ -64,6 +64,12 @@ impl Connection {
         Self { stream, buffer: Vec::new(), fds: Vec::new(), json: false, begun: false }
     }
 
+    /// Whether nothing of a request has arrived.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
     /// The next request. Cancel-safe.
     pub async fn next(&mut self) -> Incoming {
         let mut deadline = None;

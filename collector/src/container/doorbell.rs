@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     exit::{Verdict, read_exit},
+    surplus::Member,
     watch::{self, InitWatch, Ring},
 };
 use sexton_common::{
@@ -41,6 +42,12 @@ impl Task {
                 self.fifo = None;
                 self.hung_up = true;
                 self.on_shim_death().await;
+            }
+            Ok(Ring::Wanted) => {
+                // Watched by the other way first, so that nothing falls between the two.
+                self.want_bell(true);
+                self.fifo = None;
+                self.slow.iter().for_each(Member::look_soon);
             }
             Err(e) => {
                 tracing::error!(id = %self.launch.id, error = %e, "the exit FIFO cannot be read: watching the shim itself");
@@ -150,14 +157,22 @@ impl Task {
 
     /// Dead for long, and still not reaped by its own shim.
     fn lingers(&self) -> bool {
-        !self.is_foreign() && !self.reaped && self.died.is_some() && self.watch.as_ref().is_some_and(InitWatch::is_dead)
+        let dead = match (&self.watch, &self.init) {
+            (Some(watch), _) => watch.is_dead(),
+            (None, Some(init)) => watch::zombie(&init.process).is_some(),
+            (None, None) => false,
+        };
+        // Its time is not over while there is a look to come.
+        dead && !self.is_foreign() && !self.reaped && self.died.is_some() && self.look_at.is_none()
     }
 
     /// Its shim is dead: from now on only the kernel can tell.
     pub(super) fn on_orphaned(&mut self) {
+        self.want_bell(false);
         if self.watch.is_none() {
             self.watch_init(None);
         }
+        self.watch.iter_mut().for_each(InitWatch::is_all_there_is);
         match &self.watch {
             // A zombie whose step we have seen already gets its reaper's time, too.
             Some(watch) if !self.reaped && watch.is_dead() && self.cx.info_exit => {
@@ -177,7 +192,7 @@ impl Task {
             self.watch_init(None);
         }
         if self.machine.phase == Phase::Orphaned {
-            if self.watch.as_ref().is_none_or(InitWatch::is_dead) && self.look_at.is_none() {
+            if self.init_is_dead() && self.look_at.is_none() {
                 self.happen(Event::InitGone).await;
             }
             return;

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     context::Context,
     exit::Verdict,
+    surplus::{Member, Tidings},
     watch::{Fifo, InitWatch, Ring, Watched},
 };
 use sexton_common::{Init, Launch, Stamp, launch::Mode, layout::ContainerDir};
@@ -53,6 +54,8 @@ pub struct Task {
     /// Watched instead of a FIFO that cannot tell.
     pub(super) shim: Option<InitWatch>,
     pub(super) watch: Option<InitWatch>,
+    /// Watched by a slower way, for want of descriptors.
+    pub(super) slow: Option<Member>,
     /// Init has been reaped: its pidfd is kept for its status only.
     pub(super) reaped: bool,
     /// When init was seen dead, which may be long before it is reaped.
@@ -102,6 +105,7 @@ impl Task {
             hung_up: false,
             shim: None,
             watch: None,
+            slow: None,
             reaped: false,
             died: None,
             attempts: 0,
@@ -152,6 +156,7 @@ impl Task {
             Some(ring) = ring(self.fifo.as_ref()) => Happened::Ring(ring),
             Some(step) = step(self.watch.as_ref()), if !self.reaped => Happened::Init(step),
             Some(_) = step(self.shim.as_ref()) => Happened::ShimDied,
+            Some(tidings) = tidings(self.slow.as_mut()) => Happened::Slow(tidings),
             Some(message) = self.inbox.recv() => Happened::Message(message),
             () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => Happened::Timer,
             else => std::future::pending().await,
@@ -171,8 +176,11 @@ impl Task {
                 self.shim = None;
                 self.on_shim_death().await;
             }
+            Happened::Slow(tidings) => self.on_tidings(tidings).await,
+            Happened::Init(Ok(Watched::Wanted)) => self.yield_pidfd(),
             Happened::Init(Ok(step)) => {
                 self.died.get_or_insert_with(Stamp::now);
+                self.watch.iter_mut().for_each(InitWatch::is_all_there_is);
                 self.reaped |= step == Watched::Reaped;
                 self.on_init_death(step).await;
             }
@@ -193,7 +201,7 @@ impl Task {
         }
     }
 
-    async fn on_init_death(&mut self, step: Watched) {
+    pub(super) async fn on_init_death(&mut self, step: Watched) {
         match step {
             Watched::Zombie if self.machine.phase == Phase::Orphaned && self.cx.info_exit => {
                 self.look_at = Some(Instant::now() + REAPED_WITHIN);
@@ -203,6 +211,7 @@ impl Task {
                 self.look_at = Some(Instant::now() + SHIM_TELLS_WITHIN);
             }
             Watched::Zombie | Watched::Reaped => self.happen(Event::InitGone).await,
+            Watched::Wanted => {}
         }
         if self.is_foreign() && self.verdict.is_none() {
             self.look_at.get_or_insert(Instant::now() + FOREIGN_TELLS_WITHIN);
@@ -251,6 +260,7 @@ enum Happened {
     Ring(io::Result<Ring>),
     Init(io::Result<Watched>),
     ShimDied,
+    Slow(Tidings),
     Message(Message),
     Timer,
     Nothing,
@@ -258,6 +268,10 @@ enum Happened {
 
 async fn ring(fifo: Option<&Fifo>) -> Option<io::Result<Ring>> {
     Some(fifo?.ring().await)
+}
+
+async fn tidings(slow: Option<&mut Member>) -> Option<Tidings> {
+    Some(slow?.next().await)
 }
 
 async fn step(watch: Option<&InitWatch>) -> Option<io::Result<Watched>> {

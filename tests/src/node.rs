@@ -32,6 +32,7 @@ pub struct Node {
     prefix: String,
     layout: Layout,
     daemon: Option<Daemon>,
+    limits: Vec<String>,
     directory: TempDir,
 }
 
@@ -65,7 +66,7 @@ impl Node {
         let layout = Layout::new(directory.path().join("state"), directory.path().join("data"));
         fs::write(directory.path().join("sextond.toml"), options.config).unwrap();
         make_rootfs(&directory.path().join("rootfs"));
-        let mut node = Self { prefix, layout, daemon: None, directory };
+        let mut node = Self { prefix, layout, daemon: None, limits: Vec::new(), directory };
         if options.daemon {
             node.start_daemon();
         }
@@ -130,6 +131,16 @@ impl Node {
         self.dir().join("sextond.log")
     }
 
+    /// With a collector that has these limits, options of prlimit(1).
+    #[track_caller]
+    #[must_use]
+    pub fn limited(limits: &[&str]) -> Self {
+        let mut node = Self::bare();
+        node.limits = limits.iter().map(ToString::to_string).collect();
+        node.start_daemon();
+        node
+    }
+
     /// Starts the collector, again.
     ///
     /// # Panics
@@ -137,7 +148,7 @@ impl Node {
     #[track_caller]
     pub fn start_daemon(&mut self) {
         assert!(self.daemon.is_none(), "it runs");
-        self.daemon = Some(Daemon::start(&self.layout, &self.config(), &self.prefix, &self.log()));
+        self.daemon = Some(Daemon::start(&self.layout, &self.config(), &self.prefix, &self.log(), &self.limits));
     }
 
     /// The collector.

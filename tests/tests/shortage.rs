@@ -1,0 +1,279 @@
+//! A collector with fewer descriptors than its containers would take: it says so, works on, and loses nothing.
+#![allow(clippy::unwrap_used, reason = "a test that cannot unwrap fails")]
+
+use rustix::process::{Signal, pidfd_send_signal};
+use sexton_common::{
+    ContainerId, ExitStatus, ProcessIdentity, Source,
+    launch::Mode,
+    wire::{self, ErrorCode, EventKind, Launched, Reply, Request, State},
+};
+use sexton_tests::{Bundle, Gate, LONG, Node, foreign::Foreign, node_api::killed_by, proc, skipped, wait, wait_for};
+use std::{os::unix::net::UnixStream, time::Duration};
+
+/// The collector's limit; about half of it are seats, two for each container.
+const LIMIT: &str = "--nofile=96";
+/// More than there are seats.
+const MANY: u8 = 60;
+
+const BEGUN: &str = "more containers than descriptors";
+const OVER: &str = "descriptors for all containers again";
+
+struct Runs {
+    id: ContainerId,
+    launched: Launched,
+    gate: Gate,
+    code: u8,
+}
+
+/// Launched by shims and, every fifth, by the collector.
+fn launch(node: &Node, codes: impl Iterator<Item = u8>) -> Vec<Runs> {
+    let one = |code: u8| {
+        let name = code.to_string();
+        let id = node.id(&name);
+        let (bundle, gate) = Bundle::new(node, &name).gated();
+        let bundle = bundle.write();
+        let launched = if code.is_multiple_of(5) { node.run(&id, &bundle) } else { node.shim("run", &id, &bundle) };
+        Runs { id, launched, gate, code }
+    };
+    codes.map(one).collect()
+}
+
+fn figures(node: &Node) -> wire::Node {
+    match node.ask(&Request::Node {}).unwrap() {
+        Reply::Node(node) => node,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn times(node: &Node, words: &str) -> usize {
+    node.words().matches(words).count()
+}
+
+fn kill(pid: u32) {
+    let (_, fd) = ProcessIdentity::open_pid(pid).unwrap();
+    pidfd_send_signal(fd, Signal::KILL).unwrap();
+}
+
+fn assert_exits(node: &Node, all: &[Runs], source: Source) {
+    for run in all {
+        let info = node.wait(&run.id);
+        let status = (info.status, info.source, info.generation);
+        assert_eq!(status, (Some(ExitStatus::Code(run.code)), Some(source), run.launched.generation), "{}", run.id);
+    }
+}
+
+/// It is short of descriptors, says so in every place, and has enough for its own work.
+fn assert_short(node: &mut Node) {
+    let figures = figures(node);
+    assert!(figures.surplus > 0 && figures.seats_taken == figures.seats, "{figures:?}");
+    assert!(figures.descriptors + 16 <= figures.descriptor_limit, "it keeps some for its work: {figures:?}");
+    wait_for("the log to say so", LONG, || times(node, BEGUN) == 1);
+    let doctor = node.sexton(&["doctor"]).stdout;
+    assert!(doctor.contains("are watched by a slower way") && doctor.contains("LimitNOFILE"), "{doctor}");
+    let inspect = node.sexton(&["inspect", "--node"]).ok().stdout;
+    assert!(inspect.contains(&format!("{}, for want of descriptors", figures.surplus)), "{inspect}");
+    let json = node.sexton(&["inspect", "--node", "--json"]).ok().json();
+    assert_eq!(json["seats"], figures.seats, "{json}");
+}
+
+fn assert_over(node: &Node) {
+    wait_for("no surplus", LONG, || figures(node).surplus == 0);
+    wait_for("the log to say so", LONG, || times(node, OVER) == 1);
+    assert_eq!(times(node, BEGUN), 1, "{}", node.words());
+}
+
+#[test]
+fn every_exit_is_exact_and_everything_works_on() {
+    if skipped() {
+        return;
+    }
+    let mut node = Node::limited(&[LIMIT]);
+    let events = node.subscribe();
+    let mut all = launch(&node, 0..MANY);
+    assert_short(&mut node);
+
+    // It costs next to nothing: well below a tenth of one processor.
+    let pid = node.daemon().pid();
+    let before = proc::cpu_ticks(pid);
+    wait::observe(Duration::from_secs(6));
+    let used = proc::cpu_ticks(pid) - before;
+    println!("{used} ticks in 6 s with {} containers in surplus", figures(&node).surplus);
+    assert!(used < 60, "{used} ticks of CPU in 600");
+
+    // The last ones have no descriptor at all.
+    let signalled = all.pop().unwrap();
+    node.kill(&signalled.id, 9);
+    assert_eq!(node.wait(&signalled.id).status, Some(killed_by(9)));
+    let stopped = all.pop().unwrap();
+    let reply = node.ask(&Request::Stop { id: stopped.id.clone(), signal: 15, timeout_ms: 100 }).unwrap();
+    assert!(matches!(reply, Reply::Container(info) if info.status == Some(killed_by(9))));
+    let removed = all.pop().unwrap();
+    node.remove(&removed.id, true).unwrap();
+    assert!(proc::is_dead(removed.launched.pid));
+    let created = node.id("created");
+    node.create(&created, &Bundle::new(&node, "created").sh("exit 3").write());
+    node.ask(&Request::Start { id: created.clone() }).unwrap();
+    assert_eq!(node.wait(&created).status, Some(ExitStatus::Code(3)));
+    node.wait_state(&created, State::Stopped);
+    assert!(node.sexton(&["ps"]).ok().stdout.lines().count() > all.len());
+
+    for run in &all {
+        run.gate.exit(run.code);
+    }
+    assert_exits(&node, &all, Source::Waited);
+    assert_over(&node);
+    for run in &all {
+        let told = events.kinds(&run.id).into_iter().filter(|kind| *kind == EventKind::Exited).count();
+        assert_eq!(told, 1, "{}: {:?}", run.id, events.kinds(&run.id));
+    }
+    drop(events);
+    node.finish();
+}
+
+/// Only a pidfd has the status of a container without a shim: it gets one, whoever has to do without.
+#[test]
+fn shims_killed_among_the_surplus() {
+    if skipped() {
+        return;
+    }
+    let mut node = Node::limited(&[LIMIT]);
+    let mut all = launch(&node, 0..MANY);
+    assert_short(&mut node);
+    let orphans = all.split_off(all.len() - 24);
+    for orphan in &orphans {
+        kill(orphan.launched.shim_pid);
+    }
+    for orphan in &orphans {
+        node.wait_state(&orphan.id, State::Orphaned);
+    }
+    for orphan in &orphans {
+        orphan.gate.exit(orphan.code);
+    }
+    assert_exits(&node, &orphans, Source::Pidfd);
+    for run in &all {
+        run.gate.exit(run.code);
+    }
+    assert_exits(&node, &all, Source::Waited);
+    assert_over(&node);
+    node.finish();
+}
+
+#[test]
+fn the_collector_is_killed_meanwhile() {
+    if skipped() {
+        return;
+    }
+    let mut node = Node::limited(&[LIMIT]);
+    let mut all = launch(&node, 0..MANY);
+    assert_short(&mut node);
+    let mut away = all.split_off(20);
+    let later = away.split_off(10);
+    node.kill_daemon();
+    for run in &away {
+        run.gate.exit(run.code);
+        wait_for("the shim's end", LONG, || proc::is_dead(run.launched.shim_pid));
+    }
+    node.start_daemon();
+    assert_exits(&node, &away, Source::Waited);
+    let figures = figures(&node);
+    assert!(figures.surplus > 0 && figures.descriptors + 16 <= figures.descriptor_limit, "{figures:?}");
+    for run in all.iter().chain(&later) {
+        run.gate.exit(run.code);
+    }
+    assert_exits(&node, &all, Source::Waited);
+    assert_exits(&node, &later, Source::Waited);
+    node.finish();
+}
+
+/// Two hundred that say nothing do not keep others out, and cost no exit.
+#[test]
+fn a_flood_of_silent_clients() {
+    if skipped() {
+        return;
+    }
+    let mut node = Node::limited(&[LIMIT]);
+    let all = launch(&node, 0..40);
+    assert_short(&mut node);
+    let silent: Vec<UnixStream> = (0..200).map(|_| UnixStream::connect(node.layout().socket()).unwrap()).collect();
+    let figures = figures(&node);
+    assert!(figures.descriptors < figures.descriptor_limit, "{figures:?}");
+    for run in &all {
+        run.gate.exit(run.code);
+    }
+    assert_exits(&node, &all, Source::Waited);
+    drop(silent);
+    node.finish();
+}
+
+/// A foreign shim's FIFO is kept open once it was opened: its container is watched, or refused.
+#[test]
+fn foreign_ones_are_watched_or_refused() {
+    if skipped() {
+        return;
+    }
+    let node = Node::limited(&[LIMIT]);
+    let mut watched = Vec::new();
+    let refusal = loop {
+        let foreign = Foreign::new(&node, &watched.len().to_string());
+        match foreign.watch(&node) {
+            Ok(_) => watched.push(foreign),
+            Err(refusal) => break refusal,
+        }
+        assert!(watched.len() < 90, "it has 96 descriptors");
+    };
+    assert_eq!(refusal.code, ErrorCode::Busy);
+    assert!(refusal.message.contains("LimitNOFILE"), "{refusal}");
+    assert!(watched.len() >= 16, "only {}", watched.len());
+    assert_eq!(node.list(true).len(), watched.len());
+    // What is worth less makes room; one of our own is watched the slower way.
+    let own = launch(&node, 200..201);
+    for (code, foreign) in (1..).zip(&mut watched) {
+        foreign.exit(code);
+        let info = node.wait(&foreign.id);
+        let status = Some(ExitStatus::Code(u8::try_from(code).unwrap()));
+        assert_eq!((info.status, info.source), (status, Some(Source::Reported)));
+    }
+    own[0].gate.exit(own[0].code);
+    assert_exits(&node, &own, Source::Waited);
+    let mut again = Foreign::new(&node, "again");
+    again.watch(&node).unwrap();
+    again.exit(9);
+    assert_eq!(node.wait(&again.id).status, Some(ExitStatus::Code(9)));
+    node.finish();
+}
+
+/// More launches at once than it has descriptors for: each succeeds, or says why not, and leaves nothing.
+#[test]
+fn a_storm_of_launches() {
+    if skipped() {
+        return;
+    }
+    let node = Node::limited(&["--nofile=64"]);
+    let requests: Vec<_> = (0..16u8)
+        .map(|code| {
+            let id = node.id(&code.to_string());
+            let bundle = Bundle::new(&node, &code.to_string()).sh(&format!("exit {code}")).write();
+            (id.clone(), node.launch_request(&id, &bundle, Mode::Run), code)
+        })
+        .collect();
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            requests.into_iter().map(|(id, request, code)| (id, code, scope.spawn(|| node.launch(request)))).collect();
+        threads.into_iter().map(|(id, code, thread)| (id, code, thread.join().unwrap())).collect()
+    });
+    let mut launched = 0;
+    for (id, code, outcome) in outcomes {
+        match outcome {
+            Ok(_) => {
+                launched += 1;
+                assert_eq!(node.wait(&id).status, Some(ExitStatus::Code(code)));
+            }
+            Err(e) => {
+                println!("{id}: {e}");
+                assert!(!node.list(true).iter().any(|info| info.id == id), "{id} is half there: {e}");
+            }
+        }
+    }
+    assert!(launched > 0, "not one of them");
+    node.finish();
+}

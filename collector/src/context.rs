@@ -79,6 +79,6 @@ impl Context {
     /// A seat for a descriptor that watches, if there is one at once.
     #[must_use]
     pub fn seat(&self, rank: Rank) -> Option<Seat> {
-        self.surplus.seats.take(rank)
+        self.surplus.take_seat(rank)
     }
 }

@@ -91,6 +91,7 @@ pub async fn run(
     for dir in [layout.state(), layout.data(), &layout.containers(), &layout.quarantine()] {
         private_dir(dir)?;
     }
+    let _thread = Blocking::keep_a_thread();
     let _lock = lock(layout).await?;
     if config.shim.components().count() > 1 && !config.shim.is_file() {
         tracing::warn!(shim = %config.shim.display(), "there is no sexton-shim: launching is refused until there is one");

@@ -59,7 +59,8 @@ fn start(args: &config::Args) -> Result<(), String> {
     // One thread does everything that does not block: containers are many, cores are the containers'.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(budget.threads)
+        // One of them only stays.
+        .max_blocking_threads(budget.threads + 1)
         .thread_keep_alive(THREAD_KEEP_ALIVE)
         .build()
         .map_err(|e| format!("start the event loop: {e}"))?;

@@ -6,7 +6,7 @@
 
 use crate::{
     blocking::Blocking,
-    budget::Budget,
+    budget::{self, Budget},
     seats::{Place, Rank, Seat, Seats},
     watch::{Change, Directories},
 };
@@ -14,7 +14,10 @@ use rustix::fs::inotify::{ReadFlags, WatchFlags};
 use sexton_common::{ProcessIdentity, identity::Presence, layout::ContainerDir};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -41,6 +44,8 @@ pub struct Surplus {
     /// Where its members wait.
     pub seats: Seats,
     budget: Budget,
+    /// The limit when it was last looked at.
+    limit: AtomicU64,
     directories: Option<Directories>,
     members: Mutex<Members>,
     begun: Notify,
@@ -81,11 +86,33 @@ impl Surplus {
         let directories = directories
             .inspect_err(|e| tracing::warn!(error = %e, "without inotify: what cannot be watched is only looked at"))
             .ok();
-        Arc::new(Self { seats, budget, directories, members: Mutex::default(), begun: Notify::new() })
+        Arc::new(Self {
+            seats,
+            budget,
+            limit: AtomicU64::new(budget::limit()),
+            directories,
+            members: Mutex::default(),
+            begun: Notify::new(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Members> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A seat, if there is one at once.
+    #[must_use]
+    pub fn take_seat(&self, rank: Rank) -> Option<Seat> {
+        // Somebody may have changed the limit: what was promised for our own work must be left.
+        if self.limit.swap(budget::limit(), Ordering::Relaxed) != budget::limit() {
+            self.renew();
+        }
+        self.seats.take(rank)
+    }
+
+    fn renew(&self) {
+        let budget = self.budget.renewed();
+        self.seats.resize(budget.seats, budget.overdraft);
     }
 
     /// How many there are.
@@ -161,8 +188,7 @@ impl Surplus {
                 () = sleep_until(scan_at) => {
                     let begun = Instant::now();
                     // Somebody may have changed the limit, or the kernel may have enough again.
-                    let budget = self.budget.renewed();
-                    self.seats.resize(budget.seats, budget.overdraft);
+                    self.renew();
                     self.scan(blocking, |_| true).await;
                     scan_at = Instant::now() + EVERY.max(begun.elapsed() * SHARE);
                 }

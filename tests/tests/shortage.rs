@@ -7,8 +7,15 @@ use sexton_common::{
     launch::Mode,
     wire::{self, ErrorCode, EventKind, Launched, Reply, Request, State},
 };
-use sexton_tests::{Bundle, Gate, LONG, Node, foreign::Foreign, node_api::killed_by, proc, skipped, wait, wait_for};
-use std::{os::unix::net::UnixStream, time::Duration};
+use sexton_tests::{
+    Bundle, Gate, LONG, Node, foreign::Foreign, node_api::killed_by, proc, skip, skipped, wait, wait_for,
+};
+use std::{
+    fs,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// The collector's limit; about half of it are seats, two for each container.
 const LIMIT: &str = "--nofile=96";
@@ -275,5 +282,113 @@ fn a_storm_of_launches() {
         }
     }
     assert!(launched > 0, "not one of them");
+    node.finish();
+}
+
+/// The collector may have so much more memory than now, and no more.
+fn without_memory(node: &mut Node, spare_kib: u64) -> String {
+    let pid = node.daemon().pid();
+    let size = proc::status(pid, "VmSize").unwrap();
+    let kib: u64 = size.split(' ').next().unwrap().parse().unwrap();
+    set_memory(pid, &format!("{}:unlimited", (kib + spare_kib) * 1024));
+    size
+}
+
+fn set_memory(pid: u32, limit: &str) {
+    let mut command = std::process::Command::new("prlimit");
+    let _ = sexton_tests::run(command.arg(format!("--pid={pid}")).arg(format!("--as={limit}"))).ok();
+}
+
+/// The collector in a cgroup of its own that counts tasks.
+struct Tasks(PathBuf);
+
+impl Tasks {
+    fn new(node: &Node) -> Option<Self> {
+        let dir = Path::new("/sys/fs/cgroup/pids").join(format!("{}tasks", node.prefix()));
+        fs::create_dir(&dir).ok()?;
+        Some(Self(dir))
+    }
+
+    fn set(&self, file: &str, value: &str) {
+        fs::write(self.0.join(file), value).unwrap();
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        let _ = fs::write(self.0.join("pids.max"), "max");
+        for pid in fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default().lines() {
+            let _ = fs::write("/sys/fs/cgroup/pids/cgroup.procs", pid);
+        }
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// No room for a thread: what waits for one is done when there is room again.
+#[test]
+fn no_room_for_a_thread() {
+    if skipped() {
+        return;
+    }
+    let mut node = Node::new();
+    let Some(tasks) = Tasks::new(&node) else {
+        node.finish();
+        return skip("there is no pids controller of cgroup v1");
+    };
+    let all = launch(&node, 0..8);
+    let pid = node.daemon().pid();
+    tasks.set("cgroup.procs", &pid.to_string());
+    let threads = || proc::status(pid, "Threads").unwrap();
+    // Those that have nothing to do go after a while.
+    wait_for("the threads to go", LONG, || threads().parse::<u32>().unwrap() <= 2);
+    tasks.set("pids.max", &threads());
+    for run in &all {
+        run.gate.exit(run.code);
+        wait_for("the shim's end", LONG, || proc::is_dead(run.launched.shim_pid));
+    }
+    wait::observe(Duration::from_secs(2));
+    tasks.set("pids.max", "max");
+    assert_exits(&node, &all, Source::Waited);
+    node.remove_all();
+    drop(tasks);
+    node.finish();
+}
+
+/// It may die of a want of memory; the next one finds everything.
+#[test]
+fn memory_runs_out() {
+    if skipped() {
+        return;
+    }
+    let mut node = Node::new();
+    let before = launch(&node, 0..8);
+    let size = without_memory(&mut node, 128);
+    let bundle = |node: &Node, code: u8| Bundle::new(node, &code.to_string()).gated();
+    let during: Vec<Runs> = (8..16)
+        .map(|code| {
+            let (id, (bundle, gate)) = (node.id(&code.to_string()), bundle(&node, code));
+            let launched = node.shim("run", &id, &bundle.write());
+            Runs { id, launched, gate, code }
+        })
+        .collect();
+    // Each takes a little more.
+    let clients: Vec<_> = (0..2000).map_while(|_| UnixStream::connect(node.layout().socket()).ok()).collect();
+    for mut client in &clients {
+        let _ = std::io::Write::write_all(&mut client, &[b'{'; 60_000]);
+    }
+    for run in before.iter().chain(&during) {
+        run.gate.exit(run.code);
+        wait_for("the shim's end", LONG, || proc::is_dead(run.launched.shim_pid));
+    }
+    println!(
+        "{} clients at {size}: {}",
+        clients.len(),
+        if node.daemon().is_running() { "it lives" } else { "it died" }
+    );
+    drop(clients);
+    node.kill_daemon();
+    node.start_daemon();
+    assert_exits(&node, &before, Source::Waited);
+    assert_exits(&node, &during, Source::Waited);
     node.finish();
 }

@@ -22,8 +22,11 @@ use tokio::{
 
 /// How long clients may take to hear that we are shutting down.
 const FAREWELL: Duration = Duration::from_millis(50);
-/// How long a client waits at the door while all places are taken, and one that says nothing is asked to leave.
-const DOOR: Duration = Duration::from_millis(500);
+/// How long a client waits at the door while all places are taken; those behind it wait in the backlog.
+const DOOR: Duration = Duration::from_secs(10);
+/// What one that is turned away has for its request and for taking the answer: without a request it is not known
+/// in which language to tell it.
+const TURNED_AWAY_WITHIN: Duration = Duration::from_millis(200);
 /// When a client that could not be accepted is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -76,8 +79,13 @@ pub async fn serve(overseer: Arc<Overseer>, mut listener: UnixListener, lost: Op
             }
         };
         complained = false;
-        let Some(place) = place(&places, &leave).await else {
+        let place = tokio::select! {
+            () = cancel.cancelled() => return,
+            place = place(&places, &leave) => place,
+        };
+        let Some(place) = place else {
             tracing::warn!(clients = overseer.cx.budget.clients, "all of them are busy: one more is turned away");
+            let _ = timeout(TURNED_AWAY_WITHIN, turn_away(stream)).await;
             continue;
         };
         let leave = leave.clone();
@@ -122,6 +130,14 @@ async fn place(places: &Arc<Semaphore>, leave: &Notify) -> Option<OwnedSemaphore
     }
     leave.notify_one();
     timeout(DOOR, places.clone().acquire_owned()).await.ok()?.ok()
+}
+
+async fn turn_away(stream: UnixStream) {
+    let mut connection = Connection::new(stream);
+    if !matches!(connection.next().await, Incoming::End) {
+        let text = "sextond has as many clients as it has descriptors for: try again, or raise LimitNOFILE in sextond.service and restart it";
+        let _ = connection.send(&Reply::Error(ApiError::new(ErrorCode::Busy, text))).await;
+    }
 }
 
 async fn client(overseer: &Arc<Overseer>, stream: UnixStream, leave: &Notify, nofile: Rlimit) {

@@ -340,7 +340,11 @@ fn no_room_for_a_thread() {
     tasks.set("cgroup.procs", &pid.to_string());
     let threads = || proc::status(pid, "Threads").unwrap();
     // Those that have nothing to do go after a while.
-    wait_for("the threads to go", LONG, || threads().parse::<u32>().unwrap() <= 2);
+    wait_for("the threads to go", LONG, || {
+        let before = threads();
+        wait::observe(Duration::from_secs(3));
+        before == threads()
+    });
     tasks.set("pids.max", &threads());
     for run in &all {
         run.gate.exit(run.code);

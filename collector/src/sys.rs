@@ -5,7 +5,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use sexton_common::runtime::NOT_INHERITED;
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -54,13 +54,6 @@ pub fn prepare_child(command: &mut tokio::process::Command, limit: Rlimit) {
     let set = move || setrlimit(Resource::Nofile, limit).map_err(io::Error::from);
     // SAFETY: between fork and exec only one system call is made, and nothing is allocated.
     unsafe { command.pre_exec(set) };
-}
-
-/// A descriptor that the kernel has just given us with a message (`SCM_RIGHTS`).
-#[must_use]
-pub fn own_fd(raw: RawFd) -> OwnedFd {
-    // SAFETY: the caller has it from recvmsg(2), which makes a new descriptor that belongs to nobody else.
-    unsafe { OwnedFd::from_raw_fd(raw) }
 }
 
 /// A descriptor that the event loop watches for reading.

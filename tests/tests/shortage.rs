@@ -396,3 +396,65 @@ fn memory_runs_out() {
     assert_exits(&node, &during, Source::Waited);
     node.finish();
 }
+
+/// Its cgroup is full: the shim, which is the last to be killed for that, writes its record all the same.
+#[test]
+fn a_shim_in_a_full_cgroup() {
+    if skipped() {
+        return;
+    }
+    let node = Node::bare();
+    let dir = Path::new("/sys/fs/cgroup/memory").join(format!("{}full", node.prefix()));
+    if fs::create_dir(&dir).is_err() {
+        node.finish();
+        return skip("there is no memory controller of cgroup v1");
+    }
+    let full = Full(dir);
+    let all = launch(&node, [1, 2, 3].into_iter());
+    for run in &all {
+        full.set("cgroup.procs", &run.launched.shim_pid.to_string());
+    }
+    // Room for what a hog takes, which is killed for want of more, again and again.
+    full.set("memory.limit_in_bytes", "4194304");
+    let hog = || {
+        let script = format!("echo $$ > {}/cgroup.procs; exec tail -c 1000000000 /dev/zero", full.0.display());
+        let mut hog = std::process::Command::new("sh");
+        hog.args(["-c", &script]).env("SEXTON_TEST_NODE", node.prefix());
+        hog.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+    };
+    let mut killed = 0;
+    for run in &all {
+        let mut hogs: Vec<_> = (0..2).map(|_| hog()).collect();
+        run.gate.exit(run.code);
+        for hog in &mut hogs {
+            killed += u32::from(!hog.wait().unwrap().success());
+        }
+        wait_for("the shim's end", LONG, || proc::is_dead(run.launched.shim_pid));
+        let record = node.record(&run.id).unwrap();
+        assert_eq!((record.status, record.source), (ExitStatus::Code(run.code), Source::Waited));
+    }
+    assert_eq!(killed, 6, "the cgroup was never full");
+    for run in &all {
+        node.bury(&run.id);
+    }
+    drop(full);
+    node.finish();
+}
+
+/// A cgroup of the memory controller.
+struct Full(PathBuf);
+
+impl Full {
+    fn set(&self, file: &str, value: &str) {
+        fs::write(self.0.join(file), value).unwrap();
+    }
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        for pid in fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default().lines() {
+            let _ = fs::write("/sys/fs/cgroup/memory/cgroup.procs", pid);
+        }
+        let _ = fs::remove_dir(&self.0);
+    }
+}

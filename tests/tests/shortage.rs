@@ -417,7 +417,7 @@ fn a_shim_in_a_full_cgroup() {
     // Room for what a hog takes, which is killed for want of more, again and again.
     full.set("memory.limit_in_bytes", "4194304");
     let hog = || {
-        let script = format!("echo $$ > {}/cgroup.procs; exec tail -c 1000000000 /dev/zero", full.0.display());
+        let script = format!("echo $$ > {}/cgroup.procs; exec tail /dev/zero", full.0.display());
         let mut hog = std::process::Command::new("sh");
         hog.args(["-c", &script]).env("SEXTON_TEST_NODE", node.prefix());
         hog.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()

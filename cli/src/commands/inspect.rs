@@ -43,7 +43,9 @@ impl Inspect {
 
 fn rendered_node(node: &Node) -> String {
     let mut rows = table(&[]);
-    let mut row = |key: &str, value: String| drop(rows.add_row([cell(key, Tone::Plain), cell(value, Tone::Plain)]));
+    let mut row = |key: &str, value: String| {
+        rows.add_row([cell(key, Tone::Plain), cell(value, Tone::Plain)]);
+    };
     row("release", node.version.clone());
     row("pid", node.pid.to_string());
     row("since", node.since.to_string());

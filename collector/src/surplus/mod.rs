@@ -4,6 +4,10 @@
 //! whose end of its FIFO is closed then. A look at all of them every few seconds finds what was missed (I2). Whoever
 //! is meant is told to look, and has meanwhile its place in line for a seat.
 
+mod member;
+
+pub use member::{Member, Tidings};
+
 use crate::{
     blocking::Blocking,
     budget::{self, Budget},
@@ -136,7 +140,7 @@ impl Surplus {
         members.all.insert(key, Entry { look: look.clone(), dir, subject: Subject::default(), directory });
         drop(members);
         self.begun.notify_one();
-        Member { surplus: self.clone(), key, look, pidfd: None, bell: None }
+        Member::new(self.clone(), key, look)
     }
 
     /// Who is in line already keeps its place.
@@ -260,89 +264,5 @@ impl Subject {
             process.is_some_and(|process| matches!(process.look(), Ok(Presence::Gone | Presence::Zombie(..))))
         };
         dir.exit().exists() || (self.unborn && dir.init().exists()) || dead(self.shim) || dead(self.init)
-    }
-}
-
-/// A container's membership.
-#[derive(Debug)]
-pub struct Member {
-    surplus: Arc<Surplus>,
-    key: u64,
-    look: Arc<Notify>,
-    pidfd: Option<Place>,
-    bell: Option<Place>,
-}
-
-/// What a member hears.
-#[derive(Debug)]
-pub enum Tidings {
-    /// Something may have happened: look.
-    Look,
-    /// A seat for init's pidfd.
-    Pidfd(Seat),
-    /// A seat for the doorbell.
-    Bell(Seat),
-}
-
-impl Member {
-    /// Waits for something. Cancel-safe.
-    pub async fn next(&mut self) -> Tidings {
-        let (pidfd, bell) = (self.pidfd.as_mut(), self.bell.as_mut());
-        let tidings = tokio::select! {
-            biased;
-            Some(seat) = seat(pidfd) => Tidings::Pidfd(seat),
-            () = self.look.notified() => Tidings::Look,
-            Some(seat) = seat(bell) => Tidings::Bell(seat),
-        };
-        match &tidings {
-            Tidings::Pidfd(_) => self.pidfd = None,
-            Tidings::Bell(_) => self.bell = None,
-            Tidings::Look => {}
-        }
-        tidings
-    }
-
-    /// Wants a seat for init's pidfd, or none.
-    pub fn want_pidfd(&mut self, rank: Option<Rank>) {
-        self.surplus.line_up(&mut self.pidfd, rank);
-    }
-
-    /// Wants a seat for a doorbell, or none.
-    pub fn want_bell(&mut self, rank: Option<Rank>) {
-        self.surplus.line_up(&mut self.bell, rank);
-    }
-
-    /// Has itself told to look.
-    pub fn look_soon(&self) {
-        self.look.notify_one();
-    }
-
-    /// Whether it wants any.
-    #[must_use]
-    pub fn wants(&self) -> bool {
-        self.pidfd.is_some() || self.bell.is_some()
-    }
-
-    /// Whom to look at from now on.
-    pub fn look_at(&self, subject: Subject) {
-        if let Some(entry) = self.surplus.lock().all.get_mut(&self.key) {
-            entry.subject = subject;
-        }
-    }
-}
-
-async fn seat(place: Option<&mut Place>) -> Option<Seat> {
-    Some(place?.seat().await)
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        let mut members = self.surplus.lock();
-        let Some(entry) = members.all.remove(&self.key) else { return };
-        if let (Some(directory), Some(directories)) = (entry.directory, &self.surplus.directories)
-            && members.by_directory.remove(&directory).is_some()
-        {
-            directories.forget(directory);
-        }
     }
 }

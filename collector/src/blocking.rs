@@ -5,10 +5,14 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
+use tokio::time::timeout;
+
+/// When a thread that was not to be had is asked for again.
+const THREAD_WITHIN: Duration = Duration::from_secs(1);
 
 /// Runs closures on the blocking pool. At shutdown it says what is stuck, and since when.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +21,8 @@ pub struct Blocking(Arc<Running>);
 #[derive(Debug, Default)]
 struct Running {
     next: AtomicU64,
+    /// What a thread is at right now.
+    active: AtomicUsize,
     work: Mutex<BTreeMap<u64, (String, Instant)>>,
 }
 
@@ -31,11 +37,25 @@ impl Blocking {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {
         let guard = self.begin(name);
-        let done = tokio::task::spawn_blocking(move || {
+        let begun = Arc::new(AtomicBool::new(false));
+        let begins = begun.clone();
+        let active = self.clone();
+        let mut done = tokio::task::spawn_blocking(move || {
             let _guard = guard;
+            let _active = Active::new(active);
+            begins.store(true, Ordering::Relaxed);
             work()
         });
-        match done.await {
+        let done = loop {
+            match timeout(THREAD_WITHIN, &mut done).await {
+                Ok(done) => break done,
+                Err(_) if begun.load(Ordering::Relaxed) => break done.await,
+                // Not one thread was to be had, and the pool tries again only when it gets something new.
+                Err(_) if self.0.active.load(Ordering::Relaxed) == 0 => drop(tokio::task::spawn_blocking(|| ())),
+                Err(_) => {}
+            }
+        };
+        match done {
             Ok(done) => done,
             Err(e) => match e.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -43,6 +63,15 @@ impl Blocking {
                 Err(_cancelled) => std::future::pending().await,
             },
         }
+    }
+
+    /// One thread that stays for as long as the result lives: where the system has no room for another, the pool
+    /// would panic if it had none at all; with one, work waits.
+    #[must_use]
+    pub fn keep_a_thread() -> std::sync::mpsc::SyncSender<()> {
+        let (keep, gone) = std::sync::mpsc::sync_channel::<()>(0);
+        drop(tokio::task::spawn_blocking(move || gone.recv()));
+        keep
     }
 
     /// Counts as running until dropped.
@@ -60,6 +89,22 @@ impl Blocking {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, (String, Instant)>> {
         self.0.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Something that a thread is at.
+struct Active(Blocking);
+
+impl Active {
+    fn new(blocking: Blocking) -> Self {
+        blocking.0.active.fetch_add(1, Ordering::Relaxed);
+        Self(blocking)
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.0.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,8 +1,19 @@
 //! What every task shares.
 
-use crate::{board::Board, config::Config, exit::Retries, gc::Cleaner, keeper, store::Store};
+use crate::{
+    board::Board,
+    budget::Budget,
+    config::Config,
+    exit::Retries,
+    gc::Cleaner,
+    keeper,
+    seats::{Rank, Seat},
+    store::Store,
+    surplus::Surplus,
+};
 use sexton_common::{Layout, WallTime};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// What every task shares. Nothing in it waits for a container.
@@ -18,6 +29,12 @@ pub struct Context {
     pub retries: Retries,
     /// Cleans up.
     pub cleaner: Cleaner,
+    /// What our limits allow.
+    pub budget: Budget,
+    /// Watches what there is no descriptor for, and knows who has one.
+    pub surplus: Arc<Surplus>,
+    /// A permit for each launch that is under way.
+    pub launches: Semaphore,
     /// Cancelled when the collector stops.
     pub cancel: CancellationToken,
     /// Where pidfds outlive us.
@@ -46,6 +63,7 @@ impl Context {
         cancel: CancellationToken,
         store: Store,
         info_exit: bool,
+        budget: Budget,
     ) -> Self {
         Self {
             layout: config.layout.clone(),
@@ -53,6 +71,9 @@ impl Context {
             board: Board::default(),
             retries,
             cleaner,
+            budget,
+            surplus: Surplus::new(budget),
+            launches: Semaphore::new(budget.launches),
             cancel,
             store,
             keeper: keeper::of_this_process(),
@@ -62,5 +83,11 @@ impl Context {
             backoff: (config.backoff_first, config.backoff_max),
             shim: config.shim.clone(),
         }
+    }
+
+    /// A seat for a descriptor that watches, if there is one at once.
+    #[must_use]
+    pub fn seat(&self, rank: Rank) -> Option<Seat> {
+        self.surplus.take_seat(rank)
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     backend::{Lanes, Runtimes},
     births::Births,
     blocking::Blocking,
+    budget::Budget,
     config::{Args, Config},
     context::Context,
     exit::Retries,
@@ -18,7 +19,7 @@ use crate::{
 use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
-    process::{Resource, Rlimit, getrlimit, setrlimit},
+    process::Rlimit,
 };
 use sd_notify::NotifyState;
 use sexton_common::{
@@ -81,16 +82,22 @@ fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> Fatal {
 ///
 /// # Errors
 /// See [`Fatal`].
-pub async fn run(args: &Args, config: Config, levels: &Levels) -> Result<(), Fatal> {
+pub async fn run(
+    args: &Args,
+    config: Config,
+    levels: &Levels,
+    budget: Budget,
+    children_nofile: Rlimit,
+) -> Result<(), Fatal> {
     let layout = &config.layout;
     for dir in [layout.state(), layout.data(), &layout.containers(), &layout.quarantine()] {
         private_dir(dir)?;
     }
+    let _thread = Blocking::keep_a_thread();
     let _lock = lock(layout).await?;
     if config.shim.components().count() > 1 && !config.shim.is_file() {
         tracing::warn!(shim = %config.shim.display(), "there is no sexton-shim: launching is refused until there is one");
     }
-    let children_nofile = raise_nofile();
     // Before the scan: a shim that is born meanwhile finds us listening, or is found (design, section 5).
     let listener = api::bind(layout).map_err(failed(format!("listen on {}", layout.socket().display())))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed("wait for SIGTERM"))?;
@@ -100,11 +107,14 @@ pub async fn run(args: &Args, config: Config, levels: &Levels) -> Result<(), Fat
     let cancel = CancellationToken::new();
     let (retries, serve_retries) = Retries::new(cancel.clone());
     let runtimes = Runtimes::new(children_nofile);
-    let cleaner = Cleaner { runtimes, lanes: Lanes::default(), blocking: Blocking::default() };
+    let cleaner = Cleaner { runtimes, lanes: Lanes::new(budget.runtimes), blocking: Blocking::default() };
     let info_exit = config.pidfd_info_exit && Probe::run().pidfd_info_exit;
     let store = Store::inherit();
-    let overseer = Overseer::new(Context::new(&config, retries, cleaner, cancel.clone(), store, info_exit));
+    let context = Context::new(&config, retries, cleaner, cancel.clone(), store, info_exit, budget);
+    let overseer = Overseer::new(context);
     overseer.tasks.spawn(serve_retries);
+    let (surplus, blocking) = (overseer.cx.surplus.clone(), overseer.cx.cleaner.blocking.clone());
+    overseer.tasks.spawn(surplus.serve(blocking, cancel.clone()));
     let cx = overseer.cx.clone();
     overseer.tasks.spawn(async move { cx.store.serve(cx.cleaner.blocking.clone(), cx.cancel.clone()).await });
     if !info_exit {
@@ -217,14 +227,4 @@ async fn lock(layout: &Layout) -> Result<File, Fatal> {
         tracing::warn!(file = %path.display(), error = %e, "the pid cannot be noted");
     }
     Ok(file)
-}
-
-/// As many descriptors as we may have; returns the limit that our children get instead.
-fn raise_nofile() -> Rlimit {
-    let before = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
-    if let Err(e) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(error = %e, "the limit of open files stays at {:?}", before.current);
-    }
-    before
 }

@@ -1,6 +1,6 @@
 //! Containers of foreign shims: registered here, watched like our own from then on.
 
-use crate::{container::Facts, overseer::Overseer};
+use crate::{container::Facts, overseer::Overseer, seats::Rank};
 use rustix::fs::RenameFlags;
 use sexton_common::{
     Init, Launch, ProcessIdentity, Stamp,
@@ -24,11 +24,21 @@ pub async fn watch(overseer: &Arc<Overseer>, request: WatchRequest) -> Result<()
     overseer.ready().await;
     let layout = overseer.cx.layout.clone();
     let id = request.id.clone();
+    // Once its FIFO is open it must stay so, or its shim's write would fail: not begun unless that is certain.
+    let seats = (overseer.cx.seat(Rank::Sole), overseer.cx.seat(Rank::Pidfd));
+    if seats.0.is_none() || seats.1.is_none() {
+        let text = format!(
+            "{id} cannot be watched: sextond has no descriptors left for it; raise LimitNOFILE in sextond.service and restart it, or try again when other containers have ended"
+        );
+        return Err(ApiError::new(ErrorCode::Busy, text));
+    }
     let name = format!("register {id}");
     overseer.cx.cleaner.blocking.run(name, move || register(&layout, request)).await?;
     let facts: Option<Facts> = overseer.read(&id).await?;
     let facts =
         facts.ok_or_else(|| ApiError::new(ErrorCode::Internal, format!("{id} vanished while it was registered")))?;
+    // For its task, which takes them at once.
+    drop(seats);
     overseer.take(facts, None).await;
     Ok(())
 }

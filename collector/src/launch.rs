@@ -12,6 +12,8 @@ use tokio::{process::Command, time::timeout};
 
 /// Where a launched container's own streams are passed to the shim.
 const STREAMS: [i32; 3] = [3, 4, 5];
+/// How long a launch waits for others.
+const TURN_WITHIN: Duration = Duration::from_secs(10);
 /// What the shim needs besides its runtime's steps.
 const SLACK: Duration = Duration::from_secs(20);
 
@@ -34,6 +36,12 @@ pub async fn launch(
         let text = format!("the bundle {} must be an absolute path", request.bundle.display());
         return Err(ApiError::new(ErrorCode::Invalid, text));
     }
+    // Each is a few descriptors: a storm of launches must not take those of everything else.
+    let Ok(Ok(_place)) = timeout(TURN_WITHIN, cx.launches.acquire()).await else {
+        let text =
+            format!("{} launches are under way, more than sextond has descriptors for: try again", cx.budget.launches);
+        return Err(ApiError::new(ErrorCode::Busy, text));
+    };
     let mut command = Command::new(&cx.shim);
     command.arg(match request.mode {
         Mode::Create => "create",

@@ -5,6 +5,7 @@ mod backend;
 mod births;
 mod blocking;
 mod board;
+mod budget;
 mod config;
 mod container;
 mod context;
@@ -19,7 +20,9 @@ mod orphans;
 mod overseer;
 mod probe;
 mod recover;
+mod seats;
 mod store;
+mod surplus;
 mod sys;
 mod watch;
 mod zombies;
@@ -32,8 +35,6 @@ use std::{
     time::Duration,
 };
 
-/// Files are read and synced here. A few that hang must not use up all.
-const BLOCKING_THREADS: usize = 64;
 /// What is idle for this long goes.
 const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(2);
 
@@ -61,14 +62,16 @@ fn start(args: &config::Args) -> Result<(), String> {
     if let Err(e) = SigSet::empty().thread_set_mask() {
         tracing::warn!(error = %e, "the signal mask stays as it was inherited");
     }
+    let (budget, children_nofile) = budget::raise();
     // One thread does everything that does not block: containers are many, cores are the containers'.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(BLOCKING_THREADS)
+        // One of them only stays.
+        .max_blocking_threads(budget.threads + 1)
         .thread_keep_alive(THREAD_KEEP_ALIVE)
         .build()
         .map_err(|e| format!("start the event loop: {e}"))?;
-    let ended = runtime.block_on(daemon::run(args, config, &levels));
+    let ended = runtime.block_on(daemon::run(args, config, &levels, budget, children_nofile));
     // What hangs in the kernel is left behind: it has been named.
     runtime.shutdown_background();
     ended.map_err(|e| e.to_string())

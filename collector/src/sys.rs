@@ -56,10 +56,11 @@ pub fn prepare_child(command: &mut tokio::process::Command, limit: Rlimit) {
     unsafe { command.pre_exec(set) };
 }
 
-/// A descriptor that the kernel has just given us with a message (`SCM_RIGHTS`).
+/// A descriptor that was passed to us: by the kernel with a message (`SCM_RIGHTS`), or by whoever started us
+/// (sd_listen_fds(3)).
 #[must_use]
 pub fn own_fd(raw: RawFd) -> OwnedFd {
-    // SAFETY: the caller has it from recvmsg(2), which makes a new descriptor that belongs to nobody else.
+    // SAFETY: it is open, and nobody else in this process knows of it.
     unsafe { OwnedFd::from_raw_fd(raw) }
 }
 

@@ -117,6 +117,9 @@ impl Layout {
 pub struct ContainerDir(PathBuf);
 
 impl ContainerDir {
+    /// What the doorbell is called.
+    pub const EXIT_FIFO: &str = "exit.fifo";
+
     /// A container's directory reached by another way, e.g. through a descriptor.
     #[must_use]
     pub fn at(path: PathBuf) -> Self {
@@ -162,7 +165,7 @@ impl ContainerDir {
     /// The doorbell.
     #[must_use]
     pub fn exit_fifo(&self) -> PathBuf {
-        self.0.join("exit.fifo")
+        self.0.join(Self::EXIT_FIFO)
     }
 
     /// Where the runtime writes the pid of the container's init, until `init` has it.

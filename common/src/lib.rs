@@ -4,6 +4,7 @@
 
 pub mod cgroup;
 pub mod client;
+pub mod descriptors;
 pub mod durable;
 pub mod exit;
 pub mod id;

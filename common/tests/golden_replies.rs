@@ -101,12 +101,16 @@ fn replies() {
         descriptor_limit: 1 << 20,
         quarantined: 1,
         seq: 9,
+        seats: 1000,
+        seats_taken: 6,
+        surplus: 3,
     };
     golden(
         &Reply::Node(node),
-        "00000011 0805302e312e30040ac8011f8080400109",
+        "00000015 0805302e312e30040ac8011f8080400109e8070603",
         r#"{"node":{"version":"0.1.0","pid":4,"since":"1970-01-01T00:00:00.000000010Z",
-         "containers":200,"descriptors":31,"descriptor_limit":1048576,"quarantined":1,"seq":9}}"#,
+         "containers":200,"descriptors":31,"descriptor_limit":1048576,"quarantined":1,"seq":9,
+         "seats":1000,"seats_taken":6,"surplus":3}}"#,
     );
     let mut error = ApiError::new(ErrorCode::RuntimeFailed, "runc says no");
     error.exit_code = 127;

@@ -25,15 +25,15 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it and waits until it answers; its words are appended to `log`.
+    /// Starts it and waits until it answers; its words are appended to `log`. `limits` are prlimit(1)'s options.
     ///
     /// # Panics
     /// If it does not get ready.
     #[track_caller]
     #[must_use]
-    pub fn start(layout: &Layout, config: &Path, env: &[(String, OsString)], log: &Path) -> Self {
+    pub fn start(layout: &Layout, config: &Path, env: &[(String, OsString)], log: &Path, limits: &[String]) -> Self {
         let words = File::options().append(true).create(true).open(log).unwrap();
-        let mut command = Self::command(layout, config);
+        let mut command = limited(Self::command(layout, config), limits);
         command.envs(env.iter().cloned());
         command.stdin(Stdio::null()).stdout(words.try_clone().unwrap()).stderr(words);
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
@@ -110,6 +110,22 @@ impl Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The same by way of prlimit(1), which then becomes the program.
+fn limited(command: Command, limits: &[String]) -> Command {
+    if limits.is_empty() {
+        return command;
+    }
+    let mut prlimit = Command::new("prlimit");
+    prlimit.args(limits).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => prlimit.env(name, value),
+            None => prlimit.env_remove(name),
+        };
+    }
+    prlimit
 }
 
 fn answers(layout: &Layout, daemon: u32) -> bool {

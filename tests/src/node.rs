@@ -35,6 +35,7 @@ pub struct Node {
     /// What collector and command line have in their environment.
     pub env: Vec<(String, OsString)>,
     daemon: Option<Daemon>,
+    limits: Vec<String>,
     directory: TempDir,
 }
 
@@ -69,7 +70,7 @@ impl Node {
         fs::write(directory.path().join("sextond.toml"), options.config).unwrap();
         make_rootfs(&directory.path().join("rootfs"));
         let env = vec![("SEXTON_TEST_NODE".to_owned(), prefix.clone().into())];
-        let mut node = Self { prefix, layout, env, daemon: None, directory };
+        let mut node = Self { prefix, layout, env, daemon: None, limits: Vec::new(), directory };
         if options.daemon {
             node.start_daemon();
         }
@@ -134,6 +135,16 @@ impl Node {
         self.dir().join("sextond.log")
     }
 
+    /// With a collector that has these limits, options of prlimit(1).
+    #[track_caller]
+    #[must_use]
+    pub fn limited(limits: &[&str]) -> Self {
+        let mut node = Self::bare();
+        node.limits = limits.iter().map(ToString::to_string).collect();
+        node.start_daemon();
+        node
+    }
+
     /// Starts the collector, again.
     ///
     /// # Panics
@@ -141,7 +152,7 @@ impl Node {
     #[track_caller]
     pub fn start_daemon(&mut self) {
         assert!(self.daemon.is_none(), "it runs");
-        self.daemon = Some(Daemon::start(&self.layout, &self.config(), &self.env, &self.log()));
+        self.daemon = Some(Daemon::start(&self.layout, &self.config(), &self.env, &self.log(), &self.limits));
     }
 
     /// The collector.

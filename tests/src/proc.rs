@@ -86,6 +86,18 @@ pub fn memory_kib(pid: u32) -> (u64, u64) {
     (kib("Pss"), kib("Rss"))
 }
 
+/// CPU time that it has used, in clock ticks (of which a second has 100).
+///
+/// # Panics
+/// If it is gone.
+#[must_use]
+pub fn cpu_ticks(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, rest) = text.rsplit_once(')').unwrap();
+    // Fields 14 and 15 of proc(5); the rest begins with the third.
+    rest.split_ascii_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
 /// Resident memory, in KiB.
 #[must_use]
 pub fn resident_kib(pid: u32) -> u64 {

@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use sexton_common::wire::{self, ErrorCode, Reply, Request};
-use sexton_tests::{LONG, Node, skipped};
+use sexton_tests::{LONG, Node, proc, skipped, wait_for};
 use std::{
     io::{Read, Write},
-    os::unix::net::UnixStream,
+    os::{fd::AsFd, unix::net::UnixStream},
 };
 
 fn raw(node: &Node) -> UnixStream {
@@ -60,6 +60,24 @@ fn frames() {
     node.assert_alive();
     drop(silent);
     node.assert_descriptors();
+    node.finish();
+}
+
+/// More descriptors than anybody needs come along: all of them are closed.
+#[test]
+fn too_many_descriptors() {
+    if skipped() {
+        return;
+    }
+    let mut node = Node::new();
+    let mut client = node.client();
+    let fds: Vec<_> = (0..6).map(|_| std::fs::File::open("/dev/zero").unwrap()).collect();
+    let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+    client.send(&Request::Version {}, &fds).unwrap();
+    assert!(matches!(client.receive().unwrap(), Reply::Version { .. }));
+    let pid = node.daemon().pid();
+    wait_for("them to be closed", LONG, || !proc::descriptors(pid).contains_key("/dev/zero"));
+    drop(client);
     node.finish();
 }
 

@@ -35,7 +35,14 @@ fn as_the_model_has_it() {
     let id = node.id("c");
     let bundle = Bundle::new(&node, "c").sh("exit 7").write();
     let command = node.shim_command("run", id.as_str(), &bundle);
-    let order = Order { command, words: node.dir().join("words"), depth: 2, at: None };
+    let order = Order {
+        command,
+        words: node.dir().join("words"),
+        depth: 2,
+        at: None,
+        no_vdso: false,
+        clock_off: Default::default(),
+    };
     let report = Killer::start(order).join(Duration::from_secs(60)).unwrap();
     assert!(report.ended.unwrap().success(), "{report:?}");
     let name = |call: &String| if call == "openat" { "open".to_owned() } else { call.clone() };

@@ -113,7 +113,7 @@ fn one_that_is_out_of_descriptors() {
     for (_, launched, _) in &running {
         wait_for("the shim's end", LONG, || proc::is_dead(launched.shim_pid));
     }
-    assert!(node.words().contains("Too many open files"), "it noticed: {}", node.words());
+    wait_for("the log to say so", LONG, || node.words().contains("more containers than descriptors"));
     wait_for("all of them to be known", LONG, || node.list(true).len() == running.len());
     for (id, launched, code) in &running {
         let info = node.wait(id);

@@ -9,14 +9,18 @@ use crate::{
 use clap::Args;
 use sexton_common::{
     ContainerId,
-    wire::{ContainerInfo, Reply, Request},
+    wire::{ContainerInfo, Node, Reply, Request},
 };
 
 /// `sexton inspect`.
 #[derive(Debug, Args)]
 pub struct Inspect {
     /// The container
-    id: ContainerId,
+    #[arg(required_unless_present = "node")]
+    id: Option<ContainerId>,
+    /// sextond itself, and what its limits leave
+    #[arg(long, conflicts_with = "id")]
+    node: bool,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -25,13 +29,34 @@ pub struct Inspect {
 impl Inspect {
     /// Prints it.
     pub fn execute(self, daemon: &Daemon) -> Result<u8, Failure> {
-        match daemon.ask(&Request::Inspect { id: self.id }, SIMPLE)? {
+        let request = self.id.map_or(Request::Node {}, |id| Request::Inspect { id });
+        match daemon.ask(&request, SIMPLE)? {
             Reply::Container(container) if self.json => output::json_to_read(&container)?,
             Reply::Container(container) => output::line(rendered(&container))?,
+            Reply::Node(node) if self.json => output::json_to_read(&node)?,
+            Reply::Node(node) => output::line(rendered_node(&node))?,
             other => return Err(unexpected(&other)),
         }
         Ok(0)
     }
+}
+
+fn rendered_node(node: &Node) -> String {
+    let mut rows = table(&[]);
+    let mut row = |key: &str, value: String| {
+        rows.add_row([cell(key, Tone::Plain), cell(value, Tone::Plain)]);
+    };
+    row("release", node.version.clone());
+    row("pid", node.pid.to_string());
+    row("since", node.since.to_string());
+    row("containers", node.containers.to_string());
+    row("descriptors", format!("{} of {}", node.descriptors, node.descriptor_limit));
+    row("of these to watch", format!("{} of {}", node.seats_taken, node.seats));
+    let short = "for want of descriptors: raise LimitNOFILE in sextond.service and restart sextond";
+    row("watched slowly", if node.surplus == 0 { "0".into() } else { format!("{}, {short}", node.surplus) });
+    row("in quarantine", node.quarantined.to_string());
+    row("last event", node.seq.to_string());
+    render(rows)
 }
 
 fn rendered(container: &ContainerInfo) -> String {
@@ -80,6 +105,29 @@ mod tests {
     use super::*;
     use crate::fake;
     use sexton_common::ExitStatus;
+
+    #[test]
+    fn a_node_says_what_it_lacks() {
+        let node = Node {
+            version: "0.1.0".into(),
+            pid: 5,
+            since: sexton_common::WallTime(0),
+            containers: 60,
+            descriptors: 101,
+            descriptor_limit: 128,
+            quarantined: 0,
+            seq: 9,
+            seats: 76,
+            seats_taken: 76,
+            surplus: 44,
+        };
+        let text = rendered_node(&node);
+        for line in ["descriptors        101 of 128", "of these to watch  76 of 76"] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        assert!(text.contains("44, for want of descriptors: raise LimitNOFILE"), "{text}");
+        assert!(!rendered_node(&Node { surplus: 0, ..node }).contains("LimitNOFILE"));
+    }
 
     #[test]
     fn keys_and_values() {

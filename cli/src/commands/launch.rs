@@ -243,6 +243,9 @@ mod tests {
                     descriptor_limit: 0,
                     quarantined: 0,
                     seq: 30,
+                    seats: 0,
+                    seats_taken: 0,
+                    surplus: 0,
                 }),
                 Request::Launch(request) if request.bundle.as_os_str() == "/bad" => Reply::Error(ApiError {
                     exit_code: 127,

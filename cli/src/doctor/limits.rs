@@ -1,12 +1,12 @@
 //! How many containers the limits allow.
 
 use super::{check::Check, kernel::Probe};
-use sexton_common::wire::Node;
+use sexton_common::{descriptors, wire::Node};
 
 /// Descriptors of sextond for each container: FIFO and pidfd.
 const DESCRIPTORS: u64 = 2;
-/// Descriptors of sextond for everything else.
-const RESERVE: u64 = 100;
+/// Descriptors of a sextond without any container, about.
+const STANDING: u64 = 20;
 /// Processes for each container, the shim and the init.
 const PROCESSES: u64 = 2;
 /// Fewer containers than this are worth a word.
@@ -16,7 +16,8 @@ const FEW: u64 = 1000;
 pub fn checks(probe: &Probe, running: Option<&Node>) -> Vec<Check> {
     let mut checks = Vec::new();
     let limit = running.map_or(probe.nofile_hard, |node| node.descriptor_limit);
-    let allowed = limit.saturating_sub(RESERVE) / DESCRIPTORS;
+    let seats = running.map_or_else(|| descriptors::seats(limit, STANDING), |node| node.seats);
+    let allowed = seats / DESCRIPTORS;
     let whose = if running.is_some() { "sextond's limit" } else { "this shell's hard limit" };
     let found = match running {
         Some(_) => format!("{limit} ({whose}): {allowed} containers"),
@@ -54,7 +55,7 @@ mod tests {
     #[test]
     fn numbers_of_containers() {
         let usual = checks(&probe(NEW), None);
-        assert_eq!(usual[0].found, "1024 soft, 1048576 hard (this shell's hard limit): 524238 containers");
+        assert_eq!(usual[0].found, "1024 soft, 1048576 hard (this shell's hard limit): 516086 containers");
         assert_eq!(usual[1].found, "4194304: 2097152 containers of one process");
         assert_eq!(usual[2].found, "125000: 62500 containers of one process");
         assert!(usual.iter().all(|check| check.status == Verdict::Ok));
@@ -63,6 +64,6 @@ mod tests {
             low.nofile_hard = limit;
             checks(&low, None)[0].status
         };
-        assert_eq!([verdict(101), verdict(102), verdict(2100)], [Verdict::Fail, Verdict::Warn, Verdict::Ok]);
+        assert_eq!([verdict(53), verdict(54), verdict(2800)], [Verdict::Fail, Verdict::Warn, Verdict::Ok]);
     }
 }

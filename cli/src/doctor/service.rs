@@ -15,6 +15,9 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
 };
 
+/// What helps against a want of descriptors.
+const RAISE: &str = "raise LimitNOFILE in sextond.service and restart sextond; containers run on meanwhile";
+
 /// What sextond says about itself.
 pub fn node(daemon: &Daemon) -> Result<Node, Failure> {
     match daemon.ask(&Request::Node {}, SIMPLE)? {
@@ -71,8 +74,11 @@ pub fn checks(daemon: &Daemon, node: Result<Node, Failure>) -> Vec<Check> {
         Check::warn("sextond", found, format!("restart it: sexton is {ours}. Containers run on meanwhile"))
     }];
     let found = format!("{} of {}", node.descriptors, node.descriptor_limit);
-    checks.push(if node.descriptors.saturating_mul(10) > node.descriptor_limit.saturating_mul(9) {
-        Check::warn("descriptors", found, "raise LimitNOFILE in sextond.service and restart sextond")
+    checks.push(if node.surplus > 0 {
+        let found = format!("{found}: {} containers are watched by a slower way", node.surplus);
+        Check::warn("descriptors", found, RAISE)
+    } else if node.descriptors.saturating_mul(10) > node.descriptor_limit.saturating_mul(9) {
+        Check::warn("descriptors", found, RAISE)
     } else {
         Check::ok("descriptors", found)
     });
@@ -105,6 +111,9 @@ mod tests {
             descriptor_limit: 1024,
             quarantined: 0,
             seq: 9,
+            seats: 1000,
+            seats_taken: 6,
+            surplus: 0,
         }
     }
 
@@ -115,6 +124,9 @@ mod tests {
         assert_eq!(verdicts(Ok(healthy())), [Verdict::Ok; 3]);
         let ill = Node { version: "0.0.1".into(), descriptors: 1000, quarantined: 2, ..healthy() };
         assert_eq!(verdicts(Ok(ill)), [Verdict::Warn; 3]);
+        let short = checks(&daemon, Ok(Node { surplus: 7, ..healthy() }));
+        assert_eq!((short[1].status, short[1].to_do.as_deref()), (Verdict::Warn, Some(RAISE)));
+        assert_eq!(short[1].found, "40 of 1024: 7 containers are watched by a slower way");
         assert_eq!(verdicts(Err(Failure::NotRunning("/x".into()))), [Verdict::Warn]);
         assert_eq!(verdicts(Err(Failure::Late(SIMPLE))), [Verdict::Fail]);
     }

@@ -1,19 +1,17 @@
 //! One client's connection: frames or JSON lines, and descriptors that come along.
 
-use nix::{
-    cmsg_space,
-    errno::Errno,
-    sys::socket::{ControlMessageOwned, MsgFlags, recvmsg},
-};
 use rustix::{
+    cmsg_space,
     event::{PollFd, PollFlags, poll},
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
     time::Timespec,
 };
 use serde::Serialize;
 use sexton_common::wire::{self, ApiError, ErrorCode, MAX_FRAME, Reply, Request};
 use std::{
     io::{self, IoSliceMut},
-    os::fd::{AsRawFd, OwnedFd, RawFd},
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
 use tokio::{
@@ -62,6 +60,12 @@ impl Connection {
     #[must_use]
     pub fn new(stream: UnixStream) -> Self {
         Self { stream, buffer: Vec::new(), fds: Vec::new(), json: false, begun: false }
+    }
+
+    /// Whether nothing of a request has arrived.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.buffer.is_empty()
     }
 
     /// The next request. Cancel-safe.
@@ -187,7 +191,7 @@ impl Connection {
         loop {
             self.stream.readable().await?;
             let mut bytes = [0; 4096];
-            let socket = self.stream.as_raw_fd();
+            let socket = self.stream.as_fd();
             let received = self.stream.try_io(Interest::READABLE, || receive(socket, &mut bytes));
             match received {
                 Ok((0, _)) => return Ok(false),
@@ -242,25 +246,17 @@ impl Connection {
     }
 }
 
-fn receive(socket: RawFd, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut control = cmsg_space!([RawFd; FDS]);
-    let mut slices = [IoSliceMut::new(bytes)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
-    let message = recvmsg::<()>(socket, &mut slices, Some(&mut control), flags)?;
-    let mut fds = Vec::new();
-    match message.cmsgs() {
-        Ok(all) => {
-            for one in all {
-                if let ControlMessageOwned::ScmRights(raw) = one {
-                    fds.extend(raw.into_iter().map(crate::sys::own_fd));
-                }
-            }
-        }
-        // More than fits: the kernel has closed the rest.
-        Err(Errno::ENOBUFS) => {}
-        Err(e) => return Err(e.into()),
-    }
-    Ok((message.bytes, fds))
+fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(FDS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let message = recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut control, flags)?;
+    // More than fit have been closed by the kernel.
+    let rights = control.drain().filter_map(|part| match part {
+        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+        _ => None,
+    });
+    Ok((message.bytes, rights.flatten().collect()))
 }
 
 fn invalid(text: String) -> ApiError {

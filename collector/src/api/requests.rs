@@ -2,11 +2,12 @@
 
 use super::{connection::Connection, subscribe};
 use crate::{
+    budget,
     container::{WishKind, no_such},
     foreign, launch,
     overseer::Overseer,
 };
-use rustix::process::{Resource, Rlimit, getrlimit};
+use rustix::process::Rlimit;
 use sexton_common::wire::{ApiError, ErrorCode, Node, PROTOCOL, Reply, Request, State};
 use std::{fs, io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
@@ -123,16 +124,20 @@ async fn node(overseer: &Overseer) -> Node {
     let (containers, seq) = overseer.cx.board.figures();
     let quarantine = overseer.cx.layout.quarantine();
     let count = |path: &std::path::Path| fs::read_dir(path).map_or(0, Iterator::count);
-    let counted = move || (count(&quarantine), count("/proc/self/fd".as_ref()));
+    let counted = move || (count(&quarantine), budget::open());
     let (quarantined, descriptors) = overseer.cx.cleaner.blocking.run("count files", counted).await;
+    let (seats, taken) = overseer.cx.surplus.seats.figures();
     Node {
         version: env!("CARGO_PKG_VERSION").into(),
         pid: std::process::id(),
         since: overseer.cx.since,
         containers: u32::try_from(containers).unwrap_or(u32::MAX),
-        descriptors: descriptors as u64,
-        descriptor_limit: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
+        descriptors,
+        descriptor_limit: budget::limit(),
         quarantined: u32::try_from(quarantined).unwrap_or(u32::MAX),
         seq,
+        seats: seats as u64,
+        seats_taken: taken as u64,
+        surplus: u32::try_from(overseer.cx.surplus.count()).unwrap_or(u32::MAX),
     }
 }

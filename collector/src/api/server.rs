@@ -16,14 +16,19 @@ use sexton_common::{
 use std::{fs, io, os::unix::fs::PermissionsExt, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::Semaphore,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 
 /// How long clients may take to hear that we are shutting down.
 const FAREWELL: Duration = Duration::from_millis(50);
-/// Clients at once. Waiting ones and subscribers count.
-const CLIENTS: usize = 4096;
+/// How long a client waits at the door while all places are taken; those behind it wait in the backlog.
+const DOOR: Duration = Duration::from_secs(10);
+/// What one that is turned away has for its request and for taking the answer: without a request it is not known
+/// in which language to tell it.
+const TURNED_AWAY_WITHIN: Duration = Duration::from_millis(200);
+/// When a client that could not be accepted is tried again.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// Binds the collector's socket. The caller holds the lock, so a socket that is there is a dead one's.
 ///
@@ -43,7 +48,9 @@ pub fn bind(layout: &Layout) -> io::Result<UnixListener> {
 
 /// Accepts until the collector stops.
 pub async fn serve(overseer: Arc<Overseer>, mut listener: UnixListener, lost: Option<Names>, nofile: Rlimit) {
-    let places = Arc::new(Semaphore::new(CLIENTS));
+    let places = Arc::new(Semaphore::new(overseer.cx.budget.clients));
+    let leave = Arc::new(Notify::new());
+    let mut complained = false;
     let cancel = overseer.cx.cancel.clone();
     loop {
         let accepted = tokio::select! {
@@ -64,20 +71,29 @@ pub async fn serve(overseer: Arc<Overseer>, mut listener: UnixListener, lost: Op
             Ok((stream, _)) => stream,
             Err(e) => {
                 // No descriptor is free. Clients wait in the backlog meanwhile.
-                tracing::error!(error = %e, "a client cannot be accepted");
-                sleep(Duration::from_millis(200)).await;
+                if !std::mem::replace(&mut complained, true) {
+                    tracing::error!(error = %e, "clients cannot be accepted now: tried again and again");
+                }
+                sleep(AGAIN).await;
                 continue;
             }
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            tracing::warn!("{CLIENTS} clients are connected: one more is turned away");
+        complained = false;
+        let place = tokio::select! {
+            () = cancel.cancelled() => return,
+            place = place(&places, &leave) => place,
+        };
+        let Some(place) = place else {
+            tracing::warn!(clients = overseer.cx.budget.clients, "all of them are busy: one more is turned away");
+            let _ = timeout(TURNED_AWAY_WITHIN, turn_away(stream)).await;
             continue;
         };
+        let leave = leave.clone();
         let overseer = overseer.clone();
         let tasks = overseer.tasks.clone();
         tasks.spawn(async move {
             let cancel = overseer.cx.cancel.clone();
-            let mut client = pin!(client(&overseer, stream, nofile));
+            let mut client = pin!(client(&overseer, stream, &leave, nofile));
             tokio::select! {
                 // Who waits for an answer is told; who only watches sees the end.
                 () = cancel.cancelled() => drop(timeout(FAREWELL, client).await),
@@ -107,11 +123,34 @@ async fn unlinked(lost: Option<&Names>, layout: &Layout) {
     }
 }
 
-async fn client(overseer: &Arc<Overseer>, stream: UnixStream, nofile: Rlimit) {
+/// A place for a client. If all are taken, the one that has been silent for longest has to go.
+async fn place(places: &Arc<Semaphore>, leave: &Notify) -> Option<OwnedSemaphorePermit> {
+    if let Ok(place) = places.clone().try_acquire_owned() {
+        return Some(place);
+    }
+    leave.notify_one();
+    timeout(DOOR, places.clone().acquire_owned()).await.ok()?.ok()
+}
+
+async fn turn_away(stream: UnixStream) {
+    let mut connection = Connection::new(stream);
+    if !matches!(connection.next().await, Incoming::End) {
+        let text = "sextond has as many clients as it has descriptors for: try again, or raise LimitNOFILE in sextond.service and restart it";
+        let _ = connection.send(&Reply::Error(ApiError::new(ErrorCode::Busy, text))).await;
+    }
+}
+
+async fn client(overseer: &Arc<Overseer>, stream: UnixStream, leave: &Notify, nofile: Rlimit) {
     let denied = denied(&stream);
     let mut connection = Connection::new(stream);
     loop {
-        let (error, last) = match connection.next().await {
+        let silent = connection.is_silent();
+        let incoming = tokio::select! {
+            biased;
+            incoming = connection.next() => incoming,
+            () = leave.notified(), if silent => return,
+        };
+        let (error, last) = match incoming {
             Incoming::End => return,
             // Only now, since only now it is known in which language.
             _ if denied.is_some() => (denied.clone(), true),

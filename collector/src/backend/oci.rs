@@ -29,14 +29,15 @@ pub struct Lanes {
     wide: Arc<Semaphore>,
 }
 
-impl Default for Lanes {
-    fn default() -> Self {
-        Self { fast: Arc::new(Semaphore::new(16)), wide: Arc::new(Semaphore::new(512)) }
-    }
-}
-
 impl Lanes {
+    const FAST: usize = 16;
     const SLOW: Duration = Duration::from_secs(1);
+
+    /// With so many places in the wide lane.
+    #[must_use]
+    pub fn new(wide: usize) -> Self {
+        Self { fast: Arc::new(Semaphore::new(wide.min(Self::FAST))), wide: Arc::new(Semaphore::new(wide)) }
+    }
 
     /// A place in both lanes; the first is given back by itself once it was held for too long.
     pub async fn enter(&self) -> Place {

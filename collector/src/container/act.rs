@@ -114,7 +114,7 @@ impl Task {
                     self.let_go();
                 }
                 // Nothing rings any more, and two descriptors are free for somebody who lives.
-                (self.fifo, self.shim, self.watch) = (None, None, None);
+                (self.fifo, self.shim, self.watch, self.slow) = (None, None, None, None);
                 (self.kill_at, self.give_up_at, self.look_at) = (None, None, None);
             }
             (EventKind::Delayed, _) => {
@@ -216,12 +216,8 @@ impl Task {
 
     fn signal(&mut self, signal: i32) -> Result<(), ApiError> {
         let id = self.launch.id.clone();
-        if self.watch.is_none() {
-            self.watch_init(None);
-        }
         let gone = || ApiError::new(ErrorCode::NotRunning, format!("container {id} is not running: its init is gone"));
-        let Some(watch) = &self.watch else { return Err(gone()) };
-        watch.signal(signal).map_err(|e| match e.raw_os_error() {
+        self.signal_init(signal).map_err(|e| match e.raw_os_error() {
             Some(nix::libc::ESRCH) => gone(),
             Some(nix::libc::EINVAL) => ApiError::new(ErrorCode::Invalid, format!("there is no signal {signal}")),
             _ => ApiError::new(ErrorCode::Internal, format!("send signal {signal} to {id}: {e}")),

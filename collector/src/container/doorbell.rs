@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     exit::{Verdict, read_exit},
+    surplus::Member,
     watch::{self, InitWatch, Ring},
 };
 use sexton_common::{
@@ -43,6 +44,12 @@ impl Task {
                 self.fifo = None;
                 self.hung_up = true;
                 self.on_shim_death().await;
+            }
+            Ok(Ring::Wanted) => {
+                // Watched by the other way first, so that nothing falls between the two.
+                self.want_bell(true);
+                self.fifo = None;
+                self.slow.iter().for_each(Member::look_soon);
             }
             Err(e) => {
                 tracing::error!(id = %self.launch.id, error = %e, "the exit FIFO cannot be read: watching the shim itself");
@@ -153,7 +160,13 @@ impl Task {
 
     /// Dead for long, and still not reaped by its own shim.
     fn lingers(&self) -> bool {
-        !self.is_foreign() && !self.reaped && self.died.is_some() && self.watch.as_ref().is_some_and(InitWatch::is_dead)
+        let dead = match (&self.watch, &self.init) {
+            (Some(watch), _) => watch.is_dead(),
+            (None, Some(init)) => watch::zombie(&init.process).is_some(),
+            (None, None) => false,
+        };
+        // Its time is not over while there is a look to come.
+        dead && !self.is_foreign() && !self.reaped && self.died.is_some() && self.look_at.is_none()
     }
 
     /// Whether its parent reaps it soon, after which the kernel tells us how it ended; neither we nor our keeper do
@@ -165,9 +178,11 @@ impl Task {
 
     /// Its shim is dead: from now on only the kernel can tell.
     pub(super) fn on_orphaned(&mut self) {
+        self.want_bell(false);
         if self.watch.is_none() {
             self.watch_init(None);
         }
+        self.watch.iter_mut().for_each(InitWatch::is_all_there_is);
         let reaped_by_others = self.is_reaped_by_others();
         match rules::on_orphaned(self.watch.as_ref().map(InitWatch::is_dead), self.reaped, reaped_by_others) {
             Then::Wait => {}
@@ -185,7 +200,7 @@ impl Task {
             self.watch_init(None);
         }
         if self.machine.phase == Phase::Orphaned {
-            if self.watch.as_ref().is_none_or(InitWatch::is_dead) && self.look_at.is_none() {
+            if self.init_is_dead() && self.look_at.is_none() {
                 self.happen(Event::InitGone).await;
             }
             return;

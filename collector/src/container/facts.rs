@@ -107,7 +107,8 @@ impl Facts {
             seen.clean = clean.is_some_and(|clean| clean.generation == self.launch.generation);
         } else {
             match self.init.as_ref().map(|init| init.process.look()) {
-                Some(Ok(Presence::Alive(fd) | Presence::Zombie(fd, _))) => self.pidfd = Some(fd),
+                // Where its shim lives that has its status, and a descriptor is spared.
+                Some(Ok(Presence::Alive(fd) | Presence::Zombie(fd, _))) => self.pidfd = shim_dead.then_some(fd),
                 presence => seen.gone = matches!(presence, Some(Ok(Presence::Gone))),
             }
             seen.waits = seen.init && self.launch.mode == Mode::Create && !self.seen_started();

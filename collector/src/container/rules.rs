@@ -25,6 +25,7 @@ pub fn on_init_death(step: Watched, phase: Phase, info_exit: bool, foreign: bool
         // The shim is about to tell. A foreign one may be long dead, its FIFO held by somebody else.
         Watched::Zombie if phase != Phase::Orphaned && !foreign => Then::GiveShimTime,
         Watched::Zombie | Watched::Reaped => Then::Act,
+        Watched::Wanted => Then::Wait,
     }
 }
 

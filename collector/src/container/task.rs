@@ -13,6 +13,7 @@ use super::{
 use crate::{
     context::Context,
     exit::Verdict,
+    surplus::{Member, Tidings},
     watch::{Fifo, InitWatch, Ring, Watched},
 };
 use sexton_common::{Init, Launch, Stamp, launch::Mode, layout::ContainerDir};
@@ -54,6 +55,8 @@ pub struct Task {
     /// Watched instead of a FIFO that cannot tell.
     pub(super) shim: Option<InitWatch>,
     pub(super) watch: Option<InitWatch>,
+    /// Watched by a slower way, for want of descriptors.
+    pub(super) slow: Option<Member>,
     /// Init has been reaped: its pidfd is kept for its status only.
     pub(super) reaped: bool,
     /// When init was seen dead, which may be long before it is reaped.
@@ -103,6 +106,7 @@ impl Task {
             hung_up: false,
             shim: None,
             watch: None,
+            slow: None,
             reaped: false,
             died: None,
             attempts: 0,
@@ -155,6 +159,7 @@ impl Task {
             Some(ring) = ring(self.fifo.as_ref()) => Happened::Ring(ring),
             Some(step) = step(self.watch.as_ref()), if !self.reaped => Happened::Init(step),
             Some(_) = step(self.shim.as_ref()) => Happened::ShimDied,
+            Some(tidings) = tidings(self.slow.as_mut()) => Happened::Slow(tidings),
             Some(message) = self.inbox.recv() => Happened::Message(message),
             () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => Happened::Timer,
             else => std::future::pending().await,
@@ -174,8 +179,11 @@ impl Task {
                 self.shim = None;
                 self.on_shim_death().await;
             }
+            Happened::Slow(tidings) => self.on_tidings(tidings).await,
+            Happened::Init(Ok(Watched::Wanted)) => self.yield_pidfd(),
             Happened::Init(Ok(step)) => {
                 self.died.get_or_insert_with(Stamp::now);
+                self.watch.iter_mut().for_each(InitWatch::is_all_there_is);
                 self.reaped |= step == Watched::Reaped;
                 self.on_init_death(step).await;
             }
@@ -196,7 +204,7 @@ impl Task {
         }
     }
 
-    async fn on_init_death(&mut self, step: Watched) {
+    pub(super) async fn on_init_death(&mut self, step: Watched) {
         match rules::on_init_death(step, self.machine.phase, self.is_reaped_by_others(), self.is_foreign()) {
             Then::Wait => {}
             Then::GiveReaperTime => self.look_at = Some(Instant::now() + REAPED_WITHIN),
@@ -250,6 +258,7 @@ enum Happened {
     Ring(io::Result<Ring>),
     Init(io::Result<Watched>),
     ShimDied,
+    Slow(Tidings),
     Message(Message),
     Timer,
     Nothing,
@@ -257,6 +266,10 @@ enum Happened {
 
 async fn ring(fifo: Option<&Fifo>) -> Option<io::Result<Ring>> {
     Some(fifo?.ring().await)
+}
+
+async fn tidings(slow: Option<&mut Member>) -> Option<Tidings> {
+    Some(slow?.next().await)
 }
 
 async fn step(watch: Option<&InitWatch>) -> Option<io::Result<Watched>> {

@@ -61,7 +61,7 @@ async fn attempt(script: &str) -> (Result<(), String>, bool) {
     };
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let runtimes = Runtimes::new(limit);
-    let cleaner = Cleaner { runtimes, lanes: Lanes::default(), blocking: Blocking::default() };
+    let cleaner = Cleaner { runtimes, lanes: Lanes::new(2), blocking: Blocking::default() };
     let done = cleaner.attempt(estate, Duration::from_secs(20)).await;
     (done, root.path().join("clean").exists())
 }

@@ -1,6 +1,6 @@
 //! The exit FIFO.
 
-use crate::sys;
+use crate::{seats::Seat, sys};
 use sexton_common::{
     ExitRecord,
     durable::{self, Damage},
@@ -19,7 +19,11 @@ use tokio::io::unix::AsyncFd;
 /// The reading end. The shim holds its own end open for reading and writing, so what it wrote survives our
 /// restarts, and its death is a hang-up.
 #[derive(Debug)]
-pub struct Fifo(AsyncFd<OwnedFd>);
+pub struct Fifo {
+    fd: AsyncFd<OwnedFd>,
+    /// Gone with the descriptor, and after it.
+    seat: Option<Seat>,
+}
 
 /// What the FIFO said.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub enum Ring {
     Bytes(Vec<u8>),
     /// Nobody has it open for writing any more.
     HangUp,
+    /// Its descriptor is needed elsewhere.
+    Wanted,
 }
 
 impl Fifo {
@@ -42,7 +48,13 @@ impl Fifo {
         if !file.metadata()?.file_type().is_fifo() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is not a FIFO", path.display())));
         }
-        Ok(Self(sys::watch_reading(file.into())?))
+        Ok(Self { fd: sys::watch_reading(file.into())?, seat: None })
+    }
+
+    /// Kept open on that seat.
+    #[must_use]
+    pub fn on(self, seat: Seat) -> Self {
+        Self { seat: Some(seat), ..self }
     }
 
     /// Waits until it says something. Cancel-safe.
@@ -51,7 +63,11 @@ impl Fifo {
     /// If reading fails in another way than "not yet".
     pub async fn ring(&self) -> io::Result<Ring> {
         loop {
-            let mut ready = self.0.readable().await?;
+            let mut ready = tokio::select! {
+                biased;
+                ready = self.fd.readable() => ready?,
+                () = wanted(self.seat.as_ref()) => return Ok(Ring::Wanted),
+            };
             let mut bytes = [0; ExitRecord::MAX];
             match ready.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut bytes)?)) {
                 Ok(Ok(0)) => return Ok(Ring::HangUp),
@@ -67,8 +83,16 @@ impl Fifo {
     #[must_use]
     pub fn try_ring(&self) -> Option<Ring> {
         let mut bytes = [0; ExitRecord::MAX];
-        let length = rustix::io::read(self.0.get_ref(), &mut bytes).ok().filter(|&length| length > 0)?;
+        let length = rustix::io::read(self.fd.get_ref(), &mut bytes).ok().filter(|&length| length > 0)?;
         bytes.get(..length).map(|said| Ring::Bytes(said.to_vec()))
+    }
+}
+
+/// Waits until the seat is wanted back.
+pub(super) async fn wanted(seat: Option<&Seat>) {
+    match seat {
+        Some(seat) => seat.wanted().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -7,5 +7,5 @@ mod names;
 mod pidfd;
 
 pub use fifo::{Fifo, Ring, foreign, own};
-pub use names::Names;
+pub use names::{Change, Directories, Names};
 pub use pidfd::{Death, InitWatch, Watched, zombie};

@@ -1,6 +1,10 @@
 //! A container's init, watched through its pidfd.
 
-use crate::sys;
+use super::fifo::wanted;
+use crate::{
+    seats::{Rank, Seat},
+    sys,
+};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use sexton_common::{
     ExitStatus, ProcessIdentity, Source,
@@ -17,6 +21,8 @@ use tokio::io::unix::AsyncFd;
 pub struct InitWatch {
     identity: ProcessIdentity,
     fd: AsyncFd<OwnedFd>,
+    /// Gone with the descriptor, and after it.
+    seat: Option<Seat>,
 }
 
 /// What a process that is watched did.
@@ -26,6 +32,8 @@ pub enum Watched {
     Zombie,
     /// It has been reaped.
     Reaped,
+    /// Nothing, but its descriptor is needed elsewhere.
+    Wanted,
 }
 
 /// What is known of a process' end.
@@ -45,7 +53,20 @@ impl InitWatch {
                 _ => return Ok(None),
             },
         };
-        Ok(Some(Self { identity, fd: sys::watch_reading(fd)? }))
+        Ok(Some(Self { identity, fd: sys::watch_reading(fd)?, seat: None }))
+    }
+
+    /// Kept open on that seat.
+    #[must_use]
+    pub fn on(self, seat: Seat) -> Self {
+        Self { seat: Some(seat), ..self }
+    }
+
+    /// Nobody else can tell any more what it tells.
+    pub fn is_all_there_is(&mut self) {
+        if let Some(seat) = &mut self.seat {
+            seat.raise(Rank::Sole);
+        }
     }
 
     /// Waits for its next step towards the grave. Cancel-safe.
@@ -54,7 +75,11 @@ impl InitWatch {
     /// If the reactor is gone.
     pub async fn step(&self) -> io::Result<Watched> {
         loop {
-            let mut ready = self.fd.readable().await?;
+            let mut ready = tokio::select! {
+                biased;
+                ready = self.fd.readable() => ready?,
+                () = wanted(self.seat.as_ref()) => return Ok(Watched::Wanted),
+            };
             // Linux wakes with IN when the whole process is dead, and with HUP when it has been reaped.
             let reaped = ready.ready().is_read_closed();
             let readable = ready.ready().is_readable();

@@ -89,4 +89,10 @@ pub struct Node {
     pub quarantined: u32,
     /// The last sequence number given out.
     pub seq: u64,
+    /// Of the descriptors that it may have, those that watch containers, two for each. The rest is kept for its work.
+    pub seats: u64,
+    /// Those that do so now.
+    pub seats_taken: u64,
+    /// Containers that are watched by a slower way, for want of descriptors.
+    pub surplus: u32,
 }

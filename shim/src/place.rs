@@ -56,19 +56,17 @@ impl Place {
         mkfifoat(CWD, unborn.exit_fifo(), Mode::RUSR | Mode::WUSR).map_err(failed("make a FIFO"))?;
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fifo = openat(CWD, unborn.exit_fifo(), flags, Mode::empty()).map_err(failed("open a FIFO"))?;
-        let place = plan.layout.container(&plan.id);
-        match durable::rename(unborn.path(), place.path(), RenameFlags::NOREPLACE) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Err(NoPlace::Taken(plan.id.clone())),
-            Err(e) => return Err(NoPlace::Failed("rename a directory", e)),
-        }
         let files = ContainerDir::at(format!("/proc/self/fd/{}", dir.as_raw_fd()).into());
         let made = Self { dir, files, fifo };
-        if let Err(e) = durable::sync_parent(place.path()) {
-            let _ = made.remove(&plan.layout, &plan.id, launch.generation);
-            return Err(NoPlace::Failed("fsync a directory", e));
+        match durable::appear(unborn.path(), plan.layout.container(&plan.id).path()) {
+            Ok(()) => Ok(made),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(NoPlace::Taken(plan.id.clone())),
+            Err(e) => {
+                // It may have failed to go back.
+                let _ = made.remove(&plan.layout, &plan.id, launch.generation);
+                Err(NoPlace::Failed("put a directory into place", e))
+            }
         }
-        Ok(made)
     }
 
     /// Whether somebody, the collector, has removed the directory.
@@ -88,8 +86,9 @@ impl Place {
         }
         let buried = layout.buried(id, generation);
         durable::rename(place.path(), buried.path(), RenameFlags::NOREPLACE)?;
-        bury(buried.path())?;
-        durable::sync_parent(place.path())
+        // Before it is emptied: under its own name it is whole, whatever happens.
+        durable::sync_parent(place.path())?;
+        bury(buried.path())
     }
 }
 

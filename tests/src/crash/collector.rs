@@ -3,7 +3,7 @@
 
 use super::{
     containers::{REST_WITHIN, Rest, again, judge, judge_events, nothing_left, remove, settle},
-    killer::{Killer, Order, Report},
+    killer::{Blow, Killer, Order, Report},
     site::Party,
     sweep::Life,
     tally::{Outcome, Violation},
@@ -155,7 +155,7 @@ fn vanishes(node: &Node, id: &ContainerId) -> Result<(), Violation> {
 pub(super) fn traced(node: &Node, at: Option<u64>) -> Order {
     let mut command = Daemon::command(node.layout(), &node.config());
     command.env("SEXTON_TEST_NODE", node.prefix());
-    Order { command, words: node.log(), depth: 0, at }
+    Order { command, words: node.log(), depth: 0, at, blow: Blow::Kill }
 }
 
 /// A collector that answers.

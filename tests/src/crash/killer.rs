@@ -1,6 +1,7 @@
-//! Runs a program and kills it at the Nth stop: each system call has two, one before and one after it.
+//! Runs a program and kills it at the Nth stop: each system call has two, one before and one after it. Or lets its disk
+//! fail from the Nth change on.
 
-use super::tracer::Tracer;
+use super::{fault::Fault, tracer::Tracer};
 use crate::wait::wait_until;
 use nix::{
     sys::signal::{Signal, kill},
@@ -11,11 +12,21 @@ use std::{
     process::{Command, ExitStatus},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI32, Ordering},
+        atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
 };
+
+/// What befalls the program.
+#[derive(Clone, Debug, Default)]
+pub enum Blow {
+    /// SIGKILL. Every system call has two stops.
+    #[default]
+    Kill,
+    /// What it changes below a directory fails. Every such system call has one stop.
+    BadDisk(Fault, PathBuf),
+}
 
 /// What to run, and when to kill.
 #[derive(Debug)]
@@ -26,11 +37,13 @@ pub struct Order {
     pub words: PathBuf,
     /// Which process: 0 is the program itself with all of its threads, 1 its first child, 2 that one's first child.
     pub depth: u32,
-    /// The stop at which to kill, from 1; never if `None`.
+    /// The stop at which it happens, from 1; never if `None`.
     pub at: Option<u64>,
+    /// What.
+    pub blow: Blow,
 }
 
-/// Where it was killed.
+/// Where it was hit.
 #[derive(Clone, Debug)]
 pub struct Kill {
     /// Which stop.
@@ -39,7 +52,7 @@ pub struct Kill {
     pub entry: bool,
     /// The system call.
     pub call: String,
-    /// The stops before that one, the oldest first.
+    /// The system calls before that one, the oldest first.
     pub before: Vec<String>,
 }
 
@@ -48,8 +61,10 @@ pub struct Kill {
 pub struct Report {
     /// How many stops there were.
     pub stops: u64,
-    /// Where it was killed, if it lived that long.
+    /// Where it was hit, if it lived that long.
     pub kill: Option<Kill>,
+    /// How many system calls failed.
+    pub failed: u64,
     /// How the program itself, depth 0, ended.
     pub ended: Option<ExitStatus>,
 }
@@ -58,6 +73,8 @@ pub struct Report {
 #[derive(Debug, Default)]
 pub(super) struct Told {
     pub(super) killed: AtomicBool,
+    pub(super) healed: AtomicBool,
+    pub(super) failed: AtomicU64,
     pub(super) target: AtomicI32,
 }
 
@@ -85,10 +102,27 @@ impl Killer {
         self.told.killed.load(Ordering::SeqCst)
     }
 
+    /// How many system calls have failed.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.told.failed.load(Ordering::SeqCst)
+    }
+
+    /// The disk is whole again.
+    pub fn heal(&self) {
+        self.told.healed.store(true, Ordering::SeqCst);
+    }
+
     /// Whether program and traced process are at their end.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// The traced process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.told.target.load(Ordering::SeqCst).cast_unsigned()
     }
 
     /// Sends the traced process a signal.

@@ -45,7 +45,7 @@ pub fn sweep(program: Program, options: &Options, interrupt: &Interrupt) -> Tall
     let mut chance = Chance(options.seed | 1);
     let name = program.name();
     let begin = Instant::now();
-    let mut life = program.life();
+    let mut life = program.life(options.fault);
     let mut tally = Tally::default();
     let (dry, result) = point(life.as_mut(), None, chance.code());
     if let Err(violation) = result {

@@ -6,8 +6,8 @@ use nix::{libc, sys::ptrace, unistd::Pid};
 /// A tracee that is at a system call.
 #[derive(Clone, Copy, Debug)]
 pub enum At {
-    /// Before this one.
-    Entry(i64),
+    /// Before this one, with these arguments.
+    Entry(i64, [u64; 6]),
     /// After the one that it was in.
     Exit,
 }
@@ -18,8 +18,8 @@ pub fn at(pid: Pid) -> Option<At> {
     match info.op {
         libc::PTRACE_SYSCALL_INFO_ENTRY => {
             // SAFETY: `op` says that the kernel filled `entry`.
-            let number = unsafe { info.u.entry.nr };
-            Some(At::Entry(number.cast_signed()))
+            let entry = unsafe { info.u.entry };
+            Some(At::Entry(entry.nr.cast_signed(), entry.args))
         }
         _ => Some(At::Exit),
     }

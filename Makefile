@@ -10,12 +10,14 @@ SYSCONFDIR ?= /etc
 export SEXTON_BIN_DIR := $(BIN)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash build bench lint size install clean
+.PHONY: help demo test crash fuzz build bench lint size install clean
 
 help:
 	@echo "make demo     build, then run real containers and check that every exit is exact"
 	@echo "make test     build, then all tests: unit, and end to end with real runc (root)"
-	@echo "make crash    SIGKILL before and after every system call of shim and collector; CRASH=--help for less than all"
+	@echo "make crash    SIGKILL before and after every system call of shim and collector; CRASH=--help for less than all;"
+	@echo "              CRASH=\"--fault eio\": instead of that, its disk fails at each change"
+	@echo "make fuzz     the decoders against arbitrary bytes for FUZZ_SECONDS (600): cargo-fuzz, else property tests"
 	@echo "make build    release binaries in $(BIN)"
 	@echo "make bench    the same work done by Sexton and by its peers; prints ratios"
 	@echo "make lint     rustfmt, clippy, shellcheck if installed, file lengths"
@@ -39,6 +41,9 @@ crash: build
 	scripts/install-deps.sh run
 	$(CARGO) build --release -p sexton-tests --bin sexton-crash
 	scripts/as-root.sh "$(TARGET)/release/sexton-crash" $(CRASH)
+
+fuzz:
+	CARGO="$(CARGO)" scripts/fuzz.sh
 
 bench size: build
 	scripts/install-deps.sh run

@@ -20,7 +20,7 @@ use std::{fs, time::Duration};
 /// A shim's life ends in this time.
 const LIFE: Duration = Duration::from_secs(40);
 /// A disk that does not heal by itself is healed after as many failures, or this.
-const ENOUGH: u64 = 12;
+const ENOUGH: u64 = 6;
 const TRIES: Duration = Duration::from_secs(3);
 /// Once its container runs it is asleep after this.
 const SHIM_SLEEPS: Duration = Duration::from_millis(80);
@@ -71,10 +71,11 @@ impl Life for Shim {
         let blow = self.fault.map_or(Blow::Kill, |fault| Blow::BadDisk(fault, node.layout().state().into()));
         let killer = Killer::start(Order { command, words, depth: self.depth, at, blow });
         if self.fault.is_some() {
-            wait_until(LIFE, || killer.is_over() || (waits && party.has_run()));
-            party.open();
             // It has tried more than once, if it has to.
-            wait_until(TRIES, || killer.is_over() || killer.failed() >= ENOUGH);
+            let over = || killer.is_over() || killer.failed() >= ENOUGH;
+            wait_until(LIFE, || over() || (waits && party.has_run()));
+            party.open();
+            wait_until(TRIES, over);
             killer.heal();
             return killer.join(LIFE);
         }

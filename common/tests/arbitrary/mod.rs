@@ -41,7 +41,7 @@ fn runtime() -> impl Strategy<Value = Runtime> {
     (path(), option::of(path()), vec(any::<String>(), 0..3)).prop_map(|(program, root, args)| Runtime {
         program,
         root,
-        args: args.into_iter().map(Into::into).collect(),
+        args,
     })
 }
 

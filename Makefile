@@ -10,13 +10,15 @@ SYSCONFDIR ?= /etc
 export SEXTON_BIN_DIR := $(BIN)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash storm build bench lint size install clean
+.PHONY: help demo test crash storm fuzz build bench lint size install clean
 
 help:
 	@echo "make demo     build, then run real containers and check that every exit is exact"
 	@echo "make test     build, then all tests: unit, and end to end with real runc (root)"
-	@echo "make crash    SIGKILL before and after every system call of shim and collector; CRASH=--help for less than all"
+	@echo "make crash    SIGKILL before and after every system call of shim and collector; CRASH=--help for less than all;"
+	@echo "              CRASH=\"--fault eio\": instead of that, its disk fails at each change"
 	@echo "make storm    1,000 real containers and 10,000 processes die at once, also while the collector is killed; STORM=--help"
+	@echo "make fuzz     the decoders against arbitrary bytes for FUZZ_SECONDS (600): cargo-fuzz, else property tests"
 	@echo "make build    release binaries in $(BIN)"
 	@echo "make bench    the same work done by Sexton and by its peers; prints ratios"
 	@echo "make lint     rustfmt, clippy, shellcheck if installed, file lengths"
@@ -45,6 +47,9 @@ storm: build
 	scripts/install-deps.sh run
 	$(CARGO) build --release -p sexton-tests --bin sexton-storm
 	scripts/as-root.sh "$(TARGET)/release/sexton-storm" $(STORM)
+
+fuzz:
+	CARGO="$(CARGO)" scripts/fuzz.sh
 
 bench size: build
 	scripts/install-deps.sh run

@@ -1,7 +1,6 @@
 //! Containers of foreign shims: registered here, watched like our own from then on.
 
 use crate::{container::Facts, overseer::Overseer, seats::Rank};
-use rustix::fs::RenameFlags;
 use sexton_common::{
     Init, Launch, ProcessIdentity, Stamp,
     cgroup::{self, CgroupDir},
@@ -13,7 +12,10 @@ use sexton_common::{
 use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, FileTypeExt},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 /// Registers a foreign container durably and watches it (iSulad's `container_supervisor_add_exit_monitor`).
@@ -116,15 +118,16 @@ fn write(layout: &Layout, request: WatchRequest, runtime: sexton_common::runtime
         cgroups: Vec::new(),
         created,
     };
-    let unborn = layout.unborn_of(std::process::id(), &request.id);
+    static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
+    // What a failing disk has kept of an attempt is in no other one's way.
+    let unborn = layout.unborn_of(std::process::id(), ATTEMPTS.fetch_add(1, Ordering::Relaxed), &request.id);
     let dir = layout.container(&request.id);
     let placed = fs::DirBuilder::new()
         .mode(0o700)
         .create(unborn.path())
         .and_then(|()| durable::write(&unborn.launch(), &launch))
         .and_then(|()| durable::write(&unborn.init(), &init))
-        .and_then(|()| durable::rename(unborn.path(), dir.path(), RenameFlags::NOREPLACE))
-        .and_then(|()| durable::sync_parent(dir.path()));
+        .and_then(|()| durable::appear(unborn.path(), dir.path()));
     if placed.is_err() {
         let _ = crate::gc::bury(&unborn, &unborn);
     }

@@ -94,10 +94,11 @@ impl Layout {
         ContainerDir(self.containers().join(format!("{}{pid}", Self::UNBORN)))
     }
 
-    /// Where the collector, of pid `pid`, fills the directory of a container that it registers itself.
+    /// Where the collector, of pid `pid`, fills the directory of a container that it registers itself; another one for
+    /// each attempt.
     #[must_use]
-    pub fn unborn_of(&self, pid: u32, id: &ContainerId) -> ContainerDir {
-        ContainerDir(self.containers().join(format!("{}{pid}-{id}", Self::UNBORN)))
+    pub fn unborn_of(&self, pid: u32, attempt: u32, id: &ContainerId) -> ContainerDir {
+        ContainerDir(self.containers().join(format!("{}{pid}-{attempt}-{id}", Self::UNBORN)))
     }
 
     /// What the names of unborn containers' directories begin with; the creator's pid follows.

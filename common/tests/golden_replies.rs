@@ -104,13 +104,14 @@ fn replies() {
         seats: 1000,
         seats_taken: 6,
         surplus: 3,
+        stored: Some(2),
     };
     golden(
         &Reply::Node(node),
-        "00000015 0805302e312e30040ac8011f8080400109e8070603",
+        "00000017 0805302e312e30040ac8011f8080400109e80706030102",
         r#"{"node":{"version":"0.1.0","pid":4,"since":"1970-01-01T00:00:00.000000010Z",
          "containers":200,"descriptors":31,"descriptor_limit":1048576,"quarantined":1,"seq":9,
-         "seats":1000,"seats_taken":6,"surplus":3}}"#,
+         "seats":1000,"seats_taken":6,"surplus":3,"stored":2}}"#,
     );
     let mut error = ApiError::new(ErrorCode::RuntimeFailed, "runc says no");
     error.exit_code = 127;

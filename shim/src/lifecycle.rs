@@ -5,7 +5,7 @@ use crate::{
     args::Plan,
     child::{Answer, Call, End},
     home::Home,
-    place::{NoPlace, Place},
+    place::{Grave, NoPlace, Place},
     report::Failure,
     stdio::Streams,
     sys::{self, Which},
@@ -22,20 +22,31 @@ use sexton_common::{
 };
 use std::{ffi::OsString, fs, io};
 
-/// Launches the container. On failure nothing is left of it.
-pub fn launch(plan: Plan, home: Home) -> Result<(Launched, Watch), Failure> {
+/// Why nothing was launched, and what of it could not be removed from a disk that fails.
+#[derive(Debug)]
+pub struct Failed(pub Failure, pub Option<Box<Grave>>);
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self(failure, None)
+    }
+}
+
+/// Launches the container. On failure nothing is left of it, or what is named.
+pub fn launch(plan: Plan, home: Home) -> Result<(Launched, Watch), Failed> {
     let doing = format!("launch {}", plan.id);
     let failed = |e: io::Error| Failure::ours(format!("{doing}: {e}"));
     // The runtime knows it then too, but the way out is another.
     if plan.layout.container(&plan.id).path().symlink_metadata().is_ok() {
-        return Err(Failure::ours(NoPlace::Taken(plan.id).to_string()));
+        return Err(Failure::ours(NoPlace::Taken(plan.id).to_string()).into());
     }
     if undo::is_known(&plan.runtime, &plan.id, &home) {
         return Err(Failure::ours(format!(
             "container {} exists in runtime {} already: delete it there, or choose another id",
             plan.id,
             plan.runtime.program.display()
-        )));
+        ))
+        .into());
     }
     let created = Stamp::now();
     let launch = Launch {
@@ -53,11 +64,14 @@ pub fn launch(plan: Plan, home: Home) -> Result<(Launched, Watch), Failure> {
         created,
     };
     let state = plan.layout.state();
-    let place = Place::prepare(&plan, &launch).map_err(|e| match e {
-        NoPlace::Taken(_) => Failure::ours(e.to_string()),
-        NoPlace::Failed(..) => {
-            Failure::ours(format!("{doing}: {e}: is {} writable, with space left?", state.display()))
-        }
+    let place = Place::prepare(&plan, &launch).map_err(|(e, grave)| {
+        let failure = match e {
+            NoPlace::Taken(_) => Failure::ours(e.to_string()),
+            NoPlace::Failed(..) => {
+                Failure::ours(format!("{doing}: {e}: is {} writable, with space left?", state.display()))
+            }
+        };
+        Failed(failure, grave)
     })?;
     let Launch { generation, shim, .. } = launch;
     let mut birth = Birth { plan, home, place, generation, shim, cgroups: Vec::new() };
@@ -207,19 +221,18 @@ impl Birth {
         Ok((init, pidfd))
     }
 
-    fn undone(self, trouble: Trouble) -> Failure {
+    fn undone(self, trouble: Trouble) -> Failed {
         let Self { plan, home, place, generation, cgroups, .. } = self;
         let (mut failure, ours) = match trouble {
             Trouble::Failed(failure) => (failure, true),
             Trouble::NotOurs(failure) => (failure, false),
         };
-        let left = undo::undo(&plan, &home, &place, generation, cgroups, ours);
-        if let Some(left) = left {
-            let id = &plan.id;
-            failure.message +=
-                &format!("\nNot cleaned yet: {left}. The collector goes on trying; see `sexton inspect {id}`.");
-        }
-        failure
+        let Err((left, grave)) = undo::undo(&plan, &home, place, generation, cgroups, ours) else {
+            return failure.into();
+        };
+        let (id, who) = (&plan.id, if grave.is_some() { "shim" } else { "collector" });
+        failure.message += &format!("\nNot cleaned yet: {left}. The {who} goes on trying; see `sexton inspect {id}`.");
+        Failed(failure, grave)
     }
 
     /// Keeps what the watch needs and drops all else.

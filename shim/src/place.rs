@@ -36,19 +36,25 @@ pub enum NoPlace {
 
 impl Place {
     /// Fills the directory under a temporary name and renames it into place: it appears whole or not at all.
-    /// Blocks on the disk. Nothing is left if it fails.
-    pub fn prepare(plan: &Plan, launch: &Launch) -> Result<Self, NoPlace> {
+    /// Blocks on the disk. If it fails nothing is left, or what is in the grave.
+    pub fn prepare(plan: &Plan, launch: &Launch) -> Result<Self, (NoPlace, Option<Box<Grave>>)> {
         let unborn = plan.layout.unborn(launch.shim.pid);
         // A dead process that had our pid may have left one.
         let _ = bury(unborn.path());
-        let made = Self::fill(plan, launch, &unborn);
-        if made.is_err() {
-            let _ = bury(unborn.path());
+        let mut made = None;
+        match Self::fill(plan, launch, &unborn, &mut made) {
+            Err(e) => {
+                let place = made.filter(|_| !matches!(e, NoPlace::Taken(_)));
+                let grave =
+                    Grave { place, unborn, layout: plan.layout.clone(), launch: (plan.id.clone(), launch.generation) };
+                let left = grave.empty().is_err().then(|| Box::new(grave));
+                Err((e, left))
+            }
+            Ok(()) => made.ok_or((NoPlace::Failed("make a directory", io::ErrorKind::Other.into()), None)),
         }
-        made
     }
 
-    fn fill(plan: &Plan, launch: &Launch, unborn: &ContainerDir) -> Result<Self, NoPlace> {
+    fn fill(plan: &Plan, launch: &Launch, unborn: &ContainerDir, made: &mut Option<Self>) -> Result<(), NoPlace> {
         let failed = |what| move |e: Errno| NoPlace::Failed(what, e.into());
         mkdirat(CWD, unborn.path(), Mode::RWXU).map_err(failed("make a directory"))?;
         let dir = open_dir(unborn.path(), OFlags::PATH).map_err(failed("open a directory"))?;
@@ -56,19 +62,12 @@ impl Place {
         mkfifoat(CWD, unborn.exit_fifo(), Mode::RUSR | Mode::WUSR).map_err(failed("make a FIFO"))?;
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fifo = openat(CWD, unborn.exit_fifo(), flags, Mode::empty()).map_err(failed("open a FIFO"))?;
-        let place = plan.layout.container(&plan.id);
-        match durable::rename(unborn.path(), place.path(), RenameFlags::NOREPLACE) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Err(NoPlace::Taken(plan.id.clone())),
-            Err(e) => return Err(NoPlace::Failed("rename a directory", e)),
-        }
         let files = ContainerDir::at(format!("/proc/self/fd/{}", dir.as_raw_fd()).into());
-        let made = Self { dir, files, fifo };
-        if let Err(e) = durable::sync_parent(place.path()) {
-            let _ = made.remove(&plan.layout, &plan.id, launch.generation);
-            return Err(NoPlace::Failed("fsync a directory", e));
+        *made = Some(Self { dir, files, fifo });
+        match durable::appear(unborn.path(), plan.layout.container(&plan.id).path()) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(NoPlace::Taken(plan.id.clone())),
+            done => done.map_err(|e| NoPlace::Failed("put a directory into place", e)),
         }
-        Ok(made)
     }
 
     /// Whether somebody, the collector, has removed the directory.
@@ -76,20 +75,46 @@ impl Place {
         fstat(&self.dir).is_ok_and(|stat| stat.st_nlink == 0)
     }
 
-    /// Removes it: out of the way in one step, then file by file.
+    /// Removes it: out of the way in one step, then file by file. Called again it goes on where it stopped.
     pub fn remove(&self, layout: &Layout, id: &ContainerId, generation: u64) -> io::Result<()> {
         let place = layout.container(id);
         // Under this name may lie another run's by now, if somebody removed ours.
         let ours = fstat(&self.dir)?;
+        let buried = layout.buried(id, generation);
         match open_dir(place.path(), OFlags::PATH).and_then(fstat) {
-            Ok(there) if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino) => {}
-            Ok(_) | Err(Errno::NOENT) => return Ok(()),
+            Ok(there) if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino) => {
+                durable::rename(place.path(), buried.path(), RenameFlags::NOREPLACE)?;
+            }
+            Ok(_) | Err(Errno::NOENT) => {}
             Err(e) => return Err(e.into()),
         }
-        let buried = layout.buried(id, generation);
-        durable::rename(place.path(), buried.path(), RenameFlags::NOREPLACE)?;
-        bury(buried.path())?;
-        durable::sync_parent(place.path())
+        // Before it is emptied: under its own name it is whole, whatever happens.
+        durable::sync_parent(place.path())?;
+        bury(buried.path())
+    }
+}
+
+/// What a failed launch has left on a disk that fails.
+#[derive(Debug)]
+pub struct Grave {
+    /// The directory, if it came as far as its place.
+    pub place: Option<Place>,
+    /// Where it was filled.
+    pub unborn: ContainerDir,
+    /// Where it is.
+    pub layout: Layout,
+    /// Whose it was: id and generation.
+    pub launch: (ContainerId, u64),
+}
+
+impl Grave {
+    /// Removes what is left.
+    pub fn empty(&self) -> io::Result<()> {
+        let (id, generation) = &self.launch;
+        if let Some(place) = &self.place {
+            place.remove(&self.layout, id, *generation)?;
+        }
+        bury(self.unborn.path())
     }
 }
 
@@ -172,7 +197,7 @@ mod tests {
         assert_eq!(names(&plan.layout.containers()), ["web"]);
         assert_eq!(names(dir.path()), ["exit.fifo", "launch"]);
         assert_eq!(durable::read::<Launch>(&dir.launch()).unwrap().unwrap(), launch);
-        assert!(matches!(Place::prepare(&plan, &launch), Err(NoPlace::Taken(_))));
+        assert!(matches!(Place::prepare(&plan, &launch), Err((NoPlace::Taken(_), None))));
         assert_eq!(names(&plan.layout.containers()), ["web"], "nothing is left of the second");
         assert!(!place.is_gone());
         place.remove(&plan.layout, &plan.id, 7).unwrap();

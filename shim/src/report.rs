@@ -181,4 +181,27 @@ mod tests {
         File::from(mouth).write_all(&[0, 9, 0, 0, 0, b'x']).unwrap();
         assert_eq!(hear(ear.into()), None);
     }
+
+    /// Whatever is cut off or changed on the way is not taken for an outcome, and no length is believed.
+    #[test]
+    fn what_is_no_outcome_is_none() {
+        let said = |bytes: &[u8]| {
+            let (ear, mouth) = rustix::pipe::pipe().unwrap();
+            File::from(mouth).write_all(bytes).unwrap();
+            hear(ear.into())
+        };
+        let whole = [&[0u8][..], &4u32.to_ne_bytes(), b"word"].concat();
+        assert_eq!(said(&whole), Some((0, "word".to_owned())));
+        for end in 0..whole.len() {
+            assert_eq!(said(&whole[..end]), None, "cut off at {end}");
+        }
+        for (at, bit) in (1..5).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << bit;
+            assert_eq!(said(&bytes), None, "bit {bit} of byte {at}");
+        }
+        assert_eq!(said(&[&[1][..], &u32::MAX.to_ne_bytes(), &[b'x'; 40_000]].concat()), None);
+        let strange = [&[9][..], &3u32.to_ne_bytes(), &[0xff, 0xfe, 0]].concat();
+        assert_eq!(said(&strange).map(|(code, _)| code), Some(9), "text that is none is text all the same");
+    }
 }

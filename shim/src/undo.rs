@@ -5,7 +5,7 @@ use crate::{
     child::{Call, End},
     home::Home,
     leftovers,
-    place::Place,
+    place::{Grave, Place},
     stdio::Streams,
 };
 use rustix::process::geteuid;
@@ -37,15 +37,16 @@ fn call(runtime: &Runtime, verb: &str, options: &[std::ffi::OsString], id: &Cont
 }
 
 /// Removes everything that the launch made; with `ours` the runtime's container too. What could not be removed
-/// is named, and then our own files stay: the collector finds them and is the undertaker (I4).
+/// is named, and then our own files stay: the collector finds them and is the undertaker (I4). If only the files are
+/// left they are ours to remove, and the grave is returned.
 pub fn undo(
     plan: &Plan,
     home: &Home,
-    place: &Place,
+    place: Place,
     generation: u64,
     mut cgroups: Vec<CgroupDir>,
     ours: bool,
-) -> Option<String> {
+) -> Result<(), (String, Option<Box<Grave>>)> {
     if ours {
         cgroups.extend(leftovers::cgroups_below(home.pid));
         delete(&plan.runtime, &plan.id, home);
@@ -61,9 +62,11 @@ pub fn undo(
     if ours && is_known(&plan.runtime, &plan.id, home) {
         left.push(format!("{}'s state of {}", plan.runtime.program.display(), plan.id));
     }
-    if left.is_empty() {
-        let removed = place.remove(&plan.layout, &plan.id, generation);
-        left.extend(removed.err().map(|e| format!("its state directory: {e}")));
+    if !left.is_empty() {
+        return Err((left.join(", "), None));
     }
-    if left.is_empty() { None } else { Some(left.join(", ")) }
+    let unborn = plan.layout.unborn(home.pid);
+    let grave =
+        Grave { place: Some(place), unborn, layout: plan.layout.clone(), launch: (plan.id.clone(), generation) };
+    grave.empty().map_err(|e| (format!("its state directory: {e}"), Some(Box::new(grave))))
 }

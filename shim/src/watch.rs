@@ -16,8 +16,9 @@ use std::{
 };
 
 /// The first pause before the record is written again; it doubles up to [`MAX_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const MAX_PAUSE: Duration = Duration::from_secs(5);
+pub const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest one.
+pub const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// A container that runs, or will.
 #[derive(Debug)]

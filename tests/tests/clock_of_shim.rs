@@ -43,7 +43,7 @@ fn the_shim_s() {
         let clock_off = Arc::new(AtomicI64::new(before));
         let words = node.dir().join("shim.words");
         let traced =
-            Killer::start(Order { command, words, depth: 2, at: None, no_vdso: true, clock_off: clock_off.clone() });
+            Killer::start(Order { no_vdso: true, clock_off: clock_off.clone(), ..Order::new(command, words, 2, None) });
         let said = || fs::read_to_string(node.dir().join("shim.words")).unwrap_or_default();
         wait_for("the shim's word", LONG, || !said().is_empty());
         assert!(said().starts_with('{'), "{}", said());

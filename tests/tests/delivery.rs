@@ -1,5 +1,5 @@
 //! The real shim delivers an exit in the order that the collector's model has.
-#![allow(clippy::unwrap_used, reason = "a test that cannot unwrap fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot unwrap fails")]
 
 use sexton_tests::{
     Bundle, Node,
@@ -35,14 +35,7 @@ fn as_the_model_has_it() {
     let id = node.id("c");
     let bundle = Bundle::new(&node, "c").sh("exit 7").write();
     let command = node.shim_command("run", id.as_str(), &bundle);
-    let order = Order {
-        command,
-        words: node.dir().join("words"),
-        depth: 2,
-        at: None,
-        no_vdso: false,
-        clock_off: Default::default(),
-    };
+    let order = Order::new(command, node.dir().join("words"), 2, None);
     let report = Killer::start(order).join(Duration::from_secs(60)).unwrap();
     assert!(report.ended.unwrap().success(), "{report:?}");
     let name = |call: &String| if call == "openat" { "open".to_owned() } else { call.clone() };

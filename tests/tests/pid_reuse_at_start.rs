@@ -132,7 +132,7 @@ fn unfinished_directories() {
         }
         // What a collector was registering belongs to a collector, and none but the one that starts now lives.
         let (pid, _) = used_up();
-        let registered = node.layout().unborn_of(pid, &node.id("foreign"));
+        let registered = node.layout().unborn_of(pid, 0, &node.id("foreign"));
         fs::create_dir_all(registered.path()).unwrap();
         strangers.push(Stranger::new(pid, node.prefix(), called(node.dir(), "sextond")));
         abandoned.push(registered.path().to_owned());

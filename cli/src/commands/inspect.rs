@@ -41,6 +41,8 @@ impl Inspect {
     }
 }
 
+const NOT_STORED: &str = "none: start sextond under systemd, or with --keeper";
+
 fn rendered_node(node: &Node) -> String {
     let mut rows = table(&[]);
     let mut row = |key: &str, value: String| {
@@ -54,6 +56,7 @@ fn rendered_node(node: &Node) -> String {
     row("of these to watch", format!("{} of {}", node.seats_taken, node.seats));
     let short = "for want of descriptors: raise LimitNOFILE in sextond.service and restart sextond";
     row("watched slowly", if node.surplus == 0 { "0".into() } else { format!("{}, {short}", node.surplus) });
+    row("stored pidfds", node.stored.map_or_else(|| NOT_STORED.into(), |held| held.to_string()));
     row("in quarantine", node.quarantined.to_string());
     row("last event", node.seq.to_string());
     render(rows)
@@ -120,11 +123,14 @@ mod tests {
             seats: 76,
             seats_taken: 76,
             surplus: 44,
+            stored: Some(60),
         };
         let text = rendered_node(&node);
         for line in ["descriptors        101 of 128", "of these to watch  76 of 76"] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
+        assert!(text.lines().any(|found| found == "stored pidfds      60"), "{text}");
+        assert!(rendered_node(&Node { stored: None, ..node.clone() }).contains("--keeper"));
         assert!(text.contains("44, for want of descriptors: raise LimitNOFILE"), "{text}");
         assert!(!rendered_node(&Node { surplus: 0, ..node }).contains("LimitNOFILE"));
     }

@@ -246,6 +246,7 @@ mod tests {
                     seats: 0,
                     seats_taken: 0,
                     surplus: 0,
+                    stored: None,
                 }),
                 Request::Launch(request) if request.bundle.as_os_str() == "/bad" => Reply::Error(ApiError {
                     exit_code: 127,

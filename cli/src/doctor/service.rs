@@ -82,6 +82,14 @@ pub fn checks(daemon: &Daemon, node: Result<Node, Failure>) -> Vec<Check> {
     } else {
         Check::ok("descriptors", found)
     });
+    checks.push(match node.stored {
+        Some(held) => Check::ok("descriptor store", format!("{held} pidfds")),
+        None => Check::warn(
+            "descriptor store",
+            "none: if a shim and sextond are killed together, its container's status is unknown",
+            "start sextond by its systemd unit, or with --keeper",
+        ),
+    });
     let dir = daemon.layout.quarantine();
     checks.push(match node.quarantined {
         0 => Check::ok("quarantine", "empty"),
@@ -114,6 +122,7 @@ mod tests {
             seats: 1000,
             seats_taken: 6,
             surplus: 0,
+            stored: Some(3),
         }
     }
 
@@ -121,9 +130,9 @@ mod tests {
     fn the_daemons_health() {
         let daemon = Fake::silent().daemon();
         let verdicts = |node| checks(&daemon, node).iter().map(|check| check.status).collect::<Vec<_>>();
-        assert_eq!(verdicts(Ok(healthy())), [Verdict::Ok; 3]);
-        let ill = Node { version: "0.0.1".into(), descriptors: 1000, quarantined: 2, ..healthy() };
-        assert_eq!(verdicts(Ok(ill)), [Verdict::Warn; 3]);
+        assert_eq!(verdicts(Ok(healthy())), [Verdict::Ok; 4]);
+        let ill = Node { version: "0.0.1".into(), descriptors: 1000, quarantined: 2, stored: None, ..healthy() };
+        assert_eq!(verdicts(Ok(ill)), [Verdict::Warn; 4]);
         let short = checks(&daemon, Ok(Node { surplus: 7, ..healthy() }));
         assert_eq!((short[1].status, short[1].to_do.as_deref()), (Verdict::Warn, Some(RAISE)));
         assert_eq!(short[1].found, "40 of 1024: 7 containers are watched by a slower way");

@@ -139,5 +139,6 @@ async fn node(overseer: &Overseer) -> Node {
         seats: seats as u64,
         seats_taken: taken as u64,
         surplus: u32::try_from(overseer.cx.surplus.count()).unwrap_or(u32::MAX),
+        stored: overseer.cx.store.len().map(|held| held as u64),
     }
 }

@@ -95,4 +95,6 @@ pub struct Node {
     pub seats_taken: u64,
     /// Containers that are watched by a slower way, for want of descriptors.
     pub surplus: u32,
+    /// Pidfds that the service manager, or the keeper, holds for it; `None` if nobody does.
+    pub stored: Option<u64>,
 }

@@ -156,7 +156,7 @@ fn vanishes(node: &Node, id: &ContainerId) -> Result<(), Violation> {
 pub(super) fn traced(node: &Node, at: Option<u64>) -> Order {
     let mut command = Daemon::command(node.layout(), &node.config());
     command.env("SEXTON_TEST_NODE", node.prefix());
-    Order { command, words: node.log(), depth: 0, at, no_vdso: false, clock_off: Default::default() }
+    Order::new(command, node.log(), 0, at)
 }
 
 /// A collector that answers.

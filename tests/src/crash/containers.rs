@@ -170,9 +170,19 @@ pub fn remove(node: &Node, id: &ContainerId) -> Result<(), Violation> {
 /// # Errors
 /// What is.
 pub fn nothing_left(node: &Node) -> Result<(), Violation> {
+    nothing_left_but(node, None)
+}
+
+/// Nothing is left but this process.
+///
+/// # Errors
+/// What is.
+pub fn nothing_left_but(node: &Node, pid: Option<u32>) -> Result<(), Violation> {
+    let known = pid.map(|pid| format!("process {pid} "));
     let mut left = Vec::new();
     let clean = wait_until(CLEAN_WITHIN, || {
         left = node.leftovers();
+        left.retain(|line| known.as_ref().is_none_or(|known| !line.starts_with(known)));
         left.is_empty()
     });
     if clean { Ok(()) } else { Err(Violation::leaked(format!("left behind: {}", left.join("; ")))) }

@@ -1,6 +1,7 @@
-//! Runs a program and kills it at the Nth stop: each system call has two, one before and one after it.
+//! Runs a program and kills it at the Nth stop: each system call has two, one before and one after it. Or lets its disk
+//! fail from the Nth change on.
 
-use super::tracer::Tracer;
+use super::{fault::Fault, tracer::Tracer};
 use crate::wait::wait_until;
 use nix::{
     sys::signal::{Signal, kill},
@@ -17,6 +18,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// What befalls the program.
+#[derive(Clone, Debug, Default)]
+pub enum Blow {
+    /// SIGKILL. Every system call has two stops.
+    #[default]
+    Kill,
+    /// What it changes below a directory fails. Every such system call has one stop.
+    BadDisk(Fault, PathBuf),
+}
+
 /// What to run, and when to kill.
 #[derive(Debug)]
 pub struct Order {
@@ -26,15 +37,25 @@ pub struct Order {
     pub words: PathBuf,
     /// Which process: 0 is the program itself with all of its threads, 1 its first child, 2 that one's first child.
     pub depth: u32,
-    /// The stop at which to kill, from 1; never if `None`.
+    /// The stop at which it happens, from 1; never if `None`.
     pub at: Option<u64>,
+    /// What.
+    pub blow: Blow,
     /// Whether it is made to ask the kernel for the time.
     pub no_vdso: bool,
     /// By how many seconds its wall clock is off, if it asks the kernel.
     pub clock_off: Arc<AtomicI64>,
 }
 
-/// Where it was killed.
+impl Order {
+    /// A program that is killed, and whose clock is right.
+    #[must_use]
+    pub fn new(command: Command, words: PathBuf, depth: u32, at: Option<u64>) -> Self {
+        Self { command, words, depth, at, blow: Blow::Kill, no_vdso: false, clock_off: Arc::default() }
+    }
+}
+
+/// Where it was hit.
 #[derive(Clone, Debug)]
 pub struct Kill {
     /// Which stop.
@@ -43,7 +64,7 @@ pub struct Kill {
     pub entry: bool,
     /// The system call.
     pub call: String,
-    /// The stops before that one, the oldest first.
+    /// The system calls before that one, the oldest first.
     pub before: Vec<String>,
 }
 
@@ -52,10 +73,12 @@ pub struct Kill {
 pub struct Report {
     /// How many stops there were.
     pub stops: u64,
-    /// Where it was killed, if it lived that long.
+    /// Where it was hit, if it lived that long.
     pub kill: Option<Kill>,
     /// The last system calls, the oldest first.
     pub last: Vec<String>,
+    /// How many system calls failed.
+    pub failed: u64,
     /// How the program itself, depth 0, ended.
     pub ended: Option<ExitStatus>,
 }
@@ -64,6 +87,8 @@ pub struct Report {
 #[derive(Debug, Default)]
 pub(super) struct Told {
     pub(super) killed: AtomicBool,
+    pub(super) healed: AtomicBool,
+    pub(super) failed: AtomicU64,
     pub(super) target: AtomicI32,
     pub(super) stops: AtomicU64,
 }
@@ -92,6 +117,17 @@ impl Killer {
         self.told.killed.load(Ordering::SeqCst)
     }
 
+    /// How many system calls have failed.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.told.failed.load(Ordering::SeqCst)
+    }
+
+    /// The disk is whole again.
+    pub fn heal(&self) {
+        self.told.healed.store(true, Ordering::SeqCst);
+    }
+
     /// Whether program and traced process are at their end.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -112,6 +148,12 @@ impl Killer {
             over() || since.elapsed() >= quiet
         });
         !over()
+    }
+
+    /// The traced process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.told.target.load(Ordering::SeqCst).cast_unsigned()
     }
 
     /// Sends the traced process a signal.

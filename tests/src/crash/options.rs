@@ -1,6 +1,6 @@
 //! What `sexton-crash` is asked to do.
 
-use super::{collector::Collector, gc::Gc, shim::Shim, sweep::Life};
+use super::{bad_disk::BadDisk, collector::Collector, fault::Fault, gc::Gc, shim::Shim, sweep::Life};
 
 /// What it says to `--help`.
 pub const HELP: &str = "\
@@ -20,6 +20,9 @@ that nothing is left behind. Needs root, runc and busybox; the programs are thos
   --seed S         chooses points and exit codes (the clock); a point's code follows from both
   --jobs N         points at a time, each on a node of its own (two for every core)
   --json           a line of sums for machines after each program
+  --fault ERROR    eio, enospc or erofs: nobody is killed; from the Nth system call that changes something in the state
+                   directory on, such calls fail, and nothing may be lost or left. For shim, alone and sextond
+  --times COUNT    how many of them fail (1), or ever: until the program has tried long enough
   --reap-after MS  how late orphans are reaped (at once)
 ";
 
@@ -61,17 +64,21 @@ impl Program {
         }
     }
 
-    /// Its life.
+    /// Those that have a disk.
+    pub const WITH_DISK: [Self; 3] = [Self::Shim, Self::Alone, Self::Collector];
+
+    /// Its life: it is killed, or its disk is bad.
     #[must_use]
-    pub fn life(self) -> Box<dyn Life> {
-        match self {
-            Self::First => Box::new(Shim::new(0, false)),
-            Self::Between => Box::new(Shim::new(1, false)),
-            Self::Shim => Box::new(Shim::new(2, false)),
-            Self::Alone => Box::new(Shim::new(2, true)),
-            Self::Collector => Box::<Collector>::default(),
-            Self::Twice => Box::new(Collector::twice()),
-            Self::Gc => Box::<Gc>::default(),
+    pub fn life(self, fault: Option<Fault>) -> Box<dyn Life> {
+        match (self, fault) {
+            (Self::First, _) => Box::new(Shim::new(0, false, None)),
+            (Self::Between, _) => Box::new(Shim::new(1, false, None)),
+            (Self::Shim, _) => Box::new(Shim::new(2, false, fault)),
+            (Self::Alone, _) => Box::new(Shim::new(2, true, fault)),
+            (Self::Collector, Some(fault)) => Box::new(BadDisk::new(fault)),
+            (Self::Collector, None) => Box::<Collector>::default(),
+            (Self::Twice, _) => Box::new(Collector::twice()),
+            (Self::Gc, _) => Box::<Gc>::default(),
         }
     }
 }
@@ -93,6 +100,8 @@ pub struct Options {
     pub sample: Option<u64>,
     /// What chance comes from.
     pub seed: u64,
+    /// What its disk does instead of a kill.
+    pub fault: Option<Fault>,
     /// How late orphans are reaped, in milliseconds.
     pub reap_after: u64,
     /// Points at a time.
@@ -116,10 +125,12 @@ impl Options {
             offset: 0,
             sample: None,
             seed: clock,
+            fault: None,
             reap_after: 0,
             jobs: jobs(),
             json: false,
         };
+        let (mut errno, mut times, mut named) = (None, Some(1), false);
         while let Some(option) = words.next() {
             if option == "--help" || option == "-h" {
                 return Err(HELP.into());
@@ -133,6 +144,7 @@ impl Options {
             match option.as_str() {
                 "--program" => {
                     let program = Program::ALL.into_iter().find(|program| program.name() == value);
+                    named = true;
                     options.programs = vec![program.ok_or_else(|| format!("there is no program {value}: see --help"))?];
                 }
                 "--from" => options.from = number()?.max(1),
@@ -141,9 +153,23 @@ impl Options {
                 "--offset" => options.offset = number()?,
                 "--sample" => options.sample = Some(number()?),
                 "--seed" => options.seed = number()?,
+                "--fault" => {
+                    let known = Fault::named(&value);
+                    errno = Some(known.ok_or_else(|| format!("there is no fault {value}: see --help"))?);
+                }
+                "--times" => times = if value == "ever" { None } else { Some(number()?.max(1)) },
                 "--reap-after" => options.reap_after = number()?,
                 "--jobs" => options.jobs = number()?.max(1),
                 _ => return Err(format!("unknown option {option}: see --help")),
+            }
+        }
+        options.fault = errno.map(|errno| Fault { errno, times });
+        if options.fault.is_some() {
+            if !named {
+                options.programs = Program::WITH_DISK.into();
+            }
+            if let Some(other) = options.programs.iter().find(|program| !Program::WITH_DISK.contains(program)) {
+                return Err(format!("--fault is not for {}: see --help", other.name()));
             }
         }
         Ok(options)
@@ -158,6 +184,7 @@ fn jobs() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::errno::Errno;
 
     fn parse(words: &[&str]) -> Result<Options, String> {
         Options::parse(words.iter().map(|word| (*word).to_owned()))
@@ -169,6 +196,11 @@ mod tests {
         assert!(options.json && options.jobs > 0);
         assert_eq!((options.programs, options.from, options.stride, options.seed), (vec![Program::Gc], 7, 3, 9));
         assert_eq!(parse(&[]).unwrap().programs, Program::ALL);
+        let fault = |words: &[&str]| parse(words).unwrap().fault.map(|fault| (fault.errno, fault.times));
+        assert_eq!(fault(&[]), None);
+        assert_eq!(fault(&["--fault", "eio"]), Some((Errno::EIO, Some(1))));
+        assert_eq!(fault(&["--times", "ever", "--fault", "enospc"]), Some((Errno::ENOSPC, None)));
+        assert_eq!(parse(&["--fault", "erofs"]).unwrap().programs, Program::WITH_DISK);
     }
 
     #[test]
@@ -178,6 +210,8 @@ mod tests {
             (&["--from"], "--from"),
             (&["--to", "soon"], "soon"),
             (&["--walk", "1"], "--walk"),
+            (&["--fault", "eperm"], "eperm"),
+            (&["--fault", "eio", "--program", "gc"], "gc"),
             (&["--help"], "Usage"),
         ] {
             assert!(parse(words).unwrap_err().contains(part), "{words:?}");

@@ -4,7 +4,8 @@
 
 use super::{
     containers::{Rest, again, heard_by_now, judge, judge_events, nothing_left, remove, settle},
-    killer::{Killer, Order, Report},
+    fault::Fault,
+    killer::{Blow, Killer, Order, Report},
     site::Party,
     sweep::Life,
     tally::{Outcome, Violation},
@@ -18,6 +19,9 @@ use std::{fs, time::Duration};
 
 /// A shim's life ends in this time.
 const LIFE: Duration = Duration::from_secs(40);
+/// A disk that does not heal by itself is healed after as many failures, or this.
+const ENOUGH: u64 = 6;
+const TRIES: Duration = Duration::from_secs(3);
 /// Once its container runs it is asleep if it makes no system call for this long.
 const SHIM_SLEEPS: Duration = Duration::from_millis(50);
 
@@ -26,6 +30,7 @@ const SHIM_SLEEPS: Duration = Duration::from_millis(50);
 pub struct Shim {
     depth: u32,
     alone: bool,
+    fault: Option<Fault>,
     opened: bool,
     node: Option<Node>,
     party: Option<Party>,
@@ -33,10 +38,11 @@ pub struct Shim {
 }
 
 impl Shim {
-    /// Kills this process: 0 the one that is called, 1 the one between, 2 the shim. `alone`: nobody listens.
+    /// Kills this process: 0 the one that is called, 1 the one between, 2 the shim. `alone`: nobody listens. With
+    /// `fault` it is not killed: its disk fails.
     #[must_use]
-    pub fn new(depth: u32, alone: bool) -> Self {
-        Self { depth, alone, opened: false, node: None, party: None, events: None }
+    pub fn new(depth: u32, alone: bool, fault: Option<Fault>) -> Self {
+        Self { depth, alone, fault, opened: false, node: None, party: None, events: None }
     }
 
     fn ready(&mut self) {
@@ -62,14 +68,17 @@ impl Life for Shim {
         let command = node.shim_command("run", party.id.as_str(), party.bundle());
         let words = node.dir().join("shim.words");
         let _ = fs::remove_file(&words);
-        let killer = Killer::start(Order {
-            command,
-            words,
-            depth: self.depth,
-            at,
-            no_vdso: false,
-            clock_off: Default::default(),
-        });
+        let blow = self.fault.map_or(Blow::Kill, |fault| Blow::BadDisk(fault, node.layout().state().into()));
+        let killer = Killer::start(Order { blow, ..Order::new(command, words, self.depth, at) });
+        if self.fault.is_some() {
+            // It has tried more than once, if it has to.
+            let over = || killer.is_over() || killer.failed() >= ENOUGH;
+            wait_until(LIFE, || over() || (waits && party.has_run()));
+            party.open();
+            wait_until(TRIES, over);
+            killer.heal();
+            return killer.join(LIFE);
+        }
         // If the shim lives as long as its container runs, it is killed later.
         wait_until(LIFE, || killer.has_killed() || killer.is_over() || (waits && party.has_run()));
         self.opened = !waits || killer.settles(SHIM_SLEEPS, LIFE);
@@ -82,13 +91,17 @@ impl Life for Shim {
     fn check(&mut self, report: &Report) -> Result<Outcome, Violation> {
         let (Some(node), Some(party)) = (&mut self.node, &mut self.party) else { unreachable!() };
         let launched = report.ended.is_some_and(|status| status.success());
+        let by_itself = self.alone && self.fault.is_some() && launched;
+        if by_itself && node.record(&party.id).is_none() {
+            return Err(Violation::lost("the shim left without a record".to_owned()));
+        }
         if self.alone {
             node.start_daemon();
         }
         party.open();
         let rest = settle(node, &party.id)?;
         // With nobody there to see it end there is nothing to know.
-        let may_be_unknown = self.alone && self.opened && report.kill.is_some();
+        let may_be_unknown = self.alone && self.opened && report.kill.is_some() && self.fault.is_none();
         let outcome = judge(node, party, &rest, launched, may_be_unknown)?;
         if let Some(events) = &self.events {
             let expected = matches!(rest, Rest::Stopped(_)).then_some(1);

@@ -45,7 +45,7 @@ const BEYOND: u64 = 8;
 /// Sweeps a program and says what it finds; the sums. Ends the process if it is interrupted.
 pub fn sweep(program: Program, options: &Options, interrupt: &Interrupt) -> Tally {
     std::panic::set_hook(Box::new(|panic| LAST_PANIC.with_borrow_mut(|last| *last = panic.to_string())));
-    let mut life = program.life();
+    let mut life = program.life(options.fault);
     let (dry, result) = point(life.as_mut(), None, code(options.seed, 0));
     let shared = Shared { program, options, interrupt, state: Mutex::default() };
     if let Err(violation) = result {
@@ -58,7 +58,7 @@ pub fn sweep(program: Program, options: &Options, interrupt: &Interrupt) -> Tall
         *shared.state() = State { progress: Progress::new(program.name(), points.count()), points, ..State::default() };
         std::thread::scope(|scope| {
             for _ in 1..options.jobs {
-                scope.spawn(|| shared.job(program.life()));
+                scope.spawn(|| shared.job(program.life(options.fault)));
             }
             shared.job(life);
         });

@@ -6,7 +6,7 @@ use nix::{libc, sys::ptrace, unistd::Pid};
 /// A tracee that is at a system call.
 #[derive(Clone, Copy, Debug)]
 pub enum At {
-    /// Before this one, with its first two arguments.
+    /// Before this one.
     Entry(Call),
     /// After the one that it was in.
     Exit,
@@ -17,10 +17,8 @@ pub enum At {
 pub struct Call {
     /// Which one.
     pub number: i64,
-    /// Its first argument.
-    pub first: u64,
-    /// Its second one.
-    pub second: u64,
+    /// Its arguments.
+    pub args: [u64; 6],
 }
 
 /// Where a tracee that is in a system-call stop is; `None` if it is dead by now.
@@ -30,8 +28,7 @@ pub fn at(pid: Pid) -> Option<At> {
         libc::PTRACE_SYSCALL_INFO_ENTRY => {
             // SAFETY: `op` says that the kernel filled `entry`.
             let entry = unsafe { info.u.entry };
-            let [first, second, ..] = entry.args;
-            Some(At::Entry(Call { number: entry.nr.cast_signed(), first, second }))
+            Some(At::Entry(Call { number: entry.nr.cast_signed(), args: entry.args }))
         }
         _ => Some(At::Exit),
     }

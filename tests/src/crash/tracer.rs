@@ -3,7 +3,8 @@
 
 use super::{
     calls,
-    killer::{Kill, Order, Report, Told},
+    fault::Disk,
+    killer::{Blow, Kill, Order, Report, Told},
     sys::{At, Call, at},
 };
 use nix::{
@@ -50,21 +51,27 @@ pub(super) struct Tracer {
     target: Option<Pid>,
     target_over: bool,
     lately: VecDeque<String>,
+    disk: Option<Disk>,
     report: Report,
 }
 
 impl Tracer {
     pub(super) fn new(order: Order, told: Arc<Told>) -> Self {
+        let disk = match &order.blow {
+            Blow::Kill => None,
+            Blow::BadDisk(fault, below) => Some(Disk::new(*fault, below.clone())),
+        };
         Self {
             order,
             told,
+            disk,
             roles: HashMap::new(),
             early: HashSet::new(),
             inside: HashMap::new(),
             target: None,
             target_over: false,
             lately: VecDeque::new(),
-            report: Report { stops: 0, kill: None, last: Vec::new(), ended: None },
+            report: Report { stops: 0, kill: None, last: Vec::new(), failed: 0, ended: None },
         }
     }
 
@@ -128,7 +135,7 @@ impl Tracer {
                 self.on_birth(pid, event == libc::PTRACE_EVENT_CLONE);
             }
             WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_STOP) if self.role(pid).is_none() => {
-                if self.report.kill.is_some() {
+                if self.report.kill.is_some() && self.disk.is_none() {
                     let _ = ptrace::detach(pid, None);
                 } else {
                     self.early.insert(pid);
@@ -209,12 +216,15 @@ impl Tracer {
     }
 
     fn on_call(&mut self, pid: Pid) {
+        let Some(at) = at(pid) else { return };
+        if self.disk.is_some() {
+            return self.on_disk_call(pid, at);
+        }
         if self.report.kill.is_some() {
             return;
         }
         self.report.stops += 1;
         self.told.stops.store(self.report.stops, Ordering::SeqCst);
-        let Some(at) = at(pid) else { return };
         let (entry, number) = match at {
             At::Entry(call) => {
                 self.inside.insert(pid, call);
@@ -236,10 +246,7 @@ impl Tracer {
             return;
         }
         if entry {
-            if self.lately.len() == REMEMBERED {
-                self.lately.pop_front();
-            }
-            self.lately.push_back(call);
+            self.remember(call);
         }
         self.go_on(pid, None);
     }
@@ -247,12 +254,48 @@ impl Tracer {
     /// What the kernel has just said of the wall clock is not what the process gets to see.
     fn set_clock(&self, pid: Pid, call: &Call) {
         let off = self.order.clock_off.load(Ordering::SeqCst);
-        let asked = (call.number, call.first) == (libc::SYS_clock_gettime, libc::CLOCK_REALTIME.cast_unsigned().into());
-        let seconds = call.second as ptrace::AddressType;
+        let asked =
+            (call.number, call.args[0]) == (libc::SYS_clock_gettime, libc::CLOCK_REALTIME.cast_unsigned().into());
+        let seconds = call.args[1] as ptrace::AddressType;
         if off != 0 && asked {
             let now = ptrace::read(pid, seconds).unwrap();
             ptrace::write(pid, seconds, now + off).unwrap();
         }
+    }
+
+    fn on_disk_call(&mut self, pid: Pid, at: At) {
+        let Some(disk) = &mut self.disk else { return };
+        let call = match at {
+            At::Entry(call) => disk.changed(pid, call.number, call.args),
+            At::Exit => {
+                disk.answer(pid);
+                None
+            }
+        };
+        if self.told.healed.load(Ordering::SeqCst) {
+            disk.heal();
+        } else if let Some(call) = call {
+            self.report.stops += 1;
+            if self.order.at == Some(self.report.stops) {
+                let before = self.lately.drain(..).collect();
+                self.report.kill = Some(Kill { stop: self.report.stops, entry: true, call: call.clone(), before });
+                self.told.killed.store(true, Ordering::SeqCst);
+            }
+            if self.report.kill.is_some() && disk.fails() {
+                disk.take(pid);
+                self.report.failed = disk.failed;
+                self.told.failed.store(disk.failed, Ordering::SeqCst);
+            }
+            self.remember(call);
+        }
+        self.go_on(pid, None);
+    }
+
+    fn remember(&mut self, call: String) {
+        if self.lately.len() == REMEMBERED {
+            self.lately.pop_front();
+        }
+        self.lately.push_back(call);
     }
 
     fn on_end(&mut self, first: Pid, pid: Pid, status: ExitStatus) {

@@ -1,15 +1,16 @@
 //! Facts: one file, one record, there as a whole or not at all.
 
-use rustix::{
-    fs::{CWD, RenameFlags, renameat_with},
-    io::Errno,
-};
+mod disk;
+mod put;
+#[cfg(test)]
+mod tests;
+
+pub use put::{appear, quarantine, rename, sync_parent, write, write_new};
+
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    ffi::OsString,
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -156,89 +157,4 @@ pub fn read<F: Fact>(path: &Path) -> Result<Option<F>, ReadError> {
     let mut bytes = Vec::new();
     file.take((HEADER + MAX_BODY + 1) as u64).read_to_end(&mut bytes).map_err(io)?;
     decode(&bytes).map(Some).map_err(|damage| ReadError::Damaged { path: path.into(), damage })
-}
-
-/// Writes a fact in place of what was there: temporary name, fsync, rename, fsync of the directory. Blocks on the disk.
-///
-/// # Errors
-/// What failed; the old content stands then.
-pub fn write<F: Fact>(path: &Path, fact: &F) -> io::Result<()> {
-    put(path, fact, RenameFlags::empty())
-}
-
-/// Writes a fact that nobody wrote yet (I1); `false` if somebody did, whose word stands. Blocks on the disk.
-///
-/// # Errors
-/// What failed; nothing is there then, or somebody else's fact.
-pub fn write_new<F: Fact>(path: &Path, fact: &F) -> io::Result<bool> {
-    match put(path, fact, RenameFlags::NOREPLACE) {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            // Whoever wrote it may have been killed before this; it stands all the same if it fails.
-            let _ = sync_parent(path);
-            Ok(false)
-        }
-        Err(e) => Err(e),
-    }
-}
-
-fn put<F: Fact>(path: &Path, fact: &F, flags: RenameFlags) -> io::Result<()> {
-    let bytes = encode(fact)?;
-    let mut name = OsString::from(path);
-    name.push(format!("~{}", std::process::id()));
-    let temporary = PathBuf::from(name);
-    let written = (|| {
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        rename(&temporary, path, flags)
-    })();
-    if written.is_err() {
-        // Best effort: the name is ours alone, and it goes with the directory otherwise.
-        let _ = fs::remove_file(&temporary);
-    }
-    written?;
-    sync_parent(path)
-}
-
-/// Renames, over what is there or (`NOREPLACE`) never. The caller syncs.
-///
-/// # Errors
-/// `AlreadyExists` with `NOREPLACE`; otherwise as `renameat2(2)`.
-pub fn rename(from: &Path, to: &Path, flags: RenameFlags) -> io::Result<()> {
-    renameat_with(CWD, from, CWD, to, flags).map_err(|e| match e {
-        // A directory that is not empty.
-        Errno::NOTEMPTY => io::ErrorKind::AlreadyExists.into(),
-        e => e.into(),
-    })
-}
-
-/// Makes the name of `path` durable. Blocks on the disk.
-///
-/// # Errors
-/// As `fsync(2)`.
-pub fn sync_parent(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
-}
-
-/// Moves something that does not decode out of the way, under a new name in `quarantine`; returns where it lies.
-///
-/// # Errors
-/// As `rename(2)`; the file is where it was then.
-pub fn quarantine(path: &Path, label: &str, quarantine: &Path) -> io::Result<PathBuf> {
-    fs::create_dir_all(quarantine)?;
-    for n in 0..10_000 {
-        let to = quarantine.join(format!("{label}.{n}"));
-        match rename(path, &to, RenameFlags::NOREPLACE) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(e),
-            Ok(()) => {
-                sync_parent(&to)?;
-                sync_parent(path)?;
-                return Ok(to);
-            }
-        }
-    }
-    Err(io::Error::other(format!("{} is full: look at it and empty it", quarantine.display())))
 }

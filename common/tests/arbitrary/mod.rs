@@ -1,0 +1,293 @@
+//! Values of every kind, as wild as their types allow.
+#![allow(clippy::unwrap_used, reason = "a test that cannot unwrap fails")]
+
+use proptest::{collection::vec, option, prelude::*};
+use sexton_common::{
+    ContainerId, ExitRecord, ExitStatus, Init, Launch, ProcessIdentity, Source, Stamp, UnknownReason, WallTime,
+    cgroup::CgroupDir,
+    exit::Usage,
+    identity::BootId,
+    launch::{Clean, Mode, OnShimDeath, Origin, Started, Stdio},
+    runtime::Runtime,
+    wire::{
+        ApiError, ContainerInfo, ErrorCode, Event, EventKind, LaunchRequest, Launched, Node, Reply, Request, State,
+        WatchRequest,
+    },
+};
+use std::path::PathBuf;
+
+fn id() -> impl Strategy<Value = ContainerId> {
+    "[a-zA-Z0-9_+-]{1,128}".prop_map(|id| id.parse().unwrap())
+}
+
+fn path() -> impl Strategy<Value = PathBuf> {
+    "\\PC{0,40}".prop_map(PathBuf::from)
+}
+
+fn stamp() -> impl Strategy<Value = Stamp> {
+    any::<(u64, u64)>().prop_map(|(wall, boot_ns)| Stamp { wall: WallTime(wall), boot_ns })
+}
+
+fn process() -> impl Strategy<Value = ProcessIdentity> {
+    any::<(u32, u64, [u8; 16], Option<u64>)>().prop_map(|(pid, start_time, boot_id, pidfs_inode)| ProcessIdentity {
+        pid,
+        start_time,
+        boot_id: BootId(boot_id),
+        pidfs_inode,
+    })
+}
+
+fn runtime() -> impl Strategy<Value = Runtime> {
+    (path(), option::of(path()), vec(any::<String>(), 0..3)).prop_map(|(program, root, args)| Runtime {
+        program,
+        root,
+        args,
+    })
+}
+
+fn stdio() -> impl Strategy<Value = Stdio> {
+    prop_oneof![Just(Stdio::Null), Just(Stdio::Inherit), path().prop_map(Stdio::File)]
+}
+
+fn mode() -> impl Strategy<Value = Mode> {
+    prop_oneof![Just(Mode::Create), Just(Mode::Run)]
+}
+
+fn cgroups() -> impl Strategy<Value = Vec<CgroupDir>> {
+    vec((any::<String>(), path()).prop_map(|(hierarchy, dir)| CgroupDir { hierarchy, dir }), 0..4)
+}
+
+fn usage() -> impl Strategy<Value = Usage> {
+    any::<[u64; 9]>().prop_map(|[a, b, c, d, e, f, g, h, i]| Usage {
+        user_us: a,
+        system_us: b,
+        max_rss_kib: c,
+        minor_faults: d,
+        major_faults: e,
+        blocks_in: f,
+        blocks_out: g,
+        voluntary_switches: h,
+        involuntary_switches: i,
+    })
+}
+
+fn status() -> impl Strategy<Value = ExitStatus> {
+    use UnknownReason as R;
+    let reasons = [
+        R::NeverStarted,
+        R::ShimKilled,
+        R::ShimAndCollectorKilled,
+        R::RecordDamaged,
+        R::ForeignMalformed,
+        R::ForeignHangUp,
+    ];
+    prop_oneof![
+        any::<u8>().prop_map(ExitStatus::Code),
+        any::<(u8, bool)>().prop_map(|(number, core_dumped)| ExitStatus::Signal { number, core_dumped }),
+        prop::sample::select(reasons.to_vec()).prop_map(|reason| ExitStatus::Unknown { reason }),
+    ]
+}
+
+fn source() -> impl Strategy<Value = Source> {
+    use Source as S;
+    prop::sample::select(&[S::Waited, S::Pidfd, S::Zombie, S::Reported, S::None][..])
+}
+
+fn on_shim_death(kill: bool) -> OnShimDeath {
+    if kill { OnShimDeath::Kill } else { OnShimDeath::Adopt }
+}
+
+pub fn launch() -> impl Strategy<Value = Launch> {
+    let origin = prop_oneof![Just(Origin::Sexton), path().prop_map(|fifo| Origin::Foreign { fifo })];
+    let parts =
+        (id(), any::<(u64, bool, bool)>(), path(), runtime(), stdio(), mode(), process(), origin, cgroups(), stamp());
+    parts.prop_map(
+        |(id, (generation, auto_remove, kill), bundle, runtime, stdio, mode, shim, origin, cgroups, created)| {
+            let on_shim_death = on_shim_death(kill);
+            Launch {
+                id,
+                generation,
+                bundle,
+                runtime,
+                stdio,
+                mode,
+                auto_remove,
+                on_shim_death,
+                shim,
+                origin,
+                cgroups,
+                created,
+            }
+        },
+    )
+}
+
+pub fn init() -> impl Strategy<Value = Init> {
+    let parts = (id(), any::<u64>(), process(), cgroups(), stamp(), process(), runtime(), path());
+    parts.prop_map(|(id, generation, process, cgroups, ready, shim, runtime, bundle)| Init {
+        id,
+        generation,
+        process,
+        cgroups,
+        ready,
+        shim,
+        runtime,
+        bundle,
+    })
+}
+
+pub fn started() -> impl Strategy<Value = Started> {
+    (any::<u64>(), stamp()).prop_map(|(generation, at)| Started { generation, at })
+}
+
+pub fn clean() -> impl Strategy<Value = Clean> {
+    (any::<u64>(), stamp()).prop_map(|(generation, at)| Clean { generation, at })
+}
+
+pub fn exit_record() -> impl Strategy<Value = ExitRecord> {
+    let times = (option::of(stamp()), option::of(stamp()));
+    let figures = (option::of(usage()), any::<(Option<bool>, Option<u64>, Option<u64>)>());
+    let parts = (id(), any::<u64>(), option::of(process()), status(), source(), times, figures);
+    parts.prop_map(|(id, generation, process, status, source, (started, exited), (usage, rest))| ExitRecord {
+        id,
+        generation,
+        process,
+        status,
+        source,
+        oom_killed: rest.0,
+        started,
+        exited,
+        usage,
+        memory_peak: rest.1,
+        cpu_ns: rest.2,
+    })
+}
+
+fn launch_request() -> impl Strategy<Value = LaunchRequest> {
+    let parts = (id(), path(), runtime(), stdio(), mode(), any::<(bool, bool, Option<u64>)>());
+    parts.prop_map(|(id, bundle, runtime, stdio, mode, (auto_remove, kill, timeout_ms))| LaunchRequest {
+        id,
+        bundle,
+        runtime,
+        stdio,
+        mode,
+        auto_remove,
+        on_shim_death: on_shim_death(kill),
+        timeout_ms,
+    })
+}
+
+fn watch_request() -> impl Strategy<Value = WatchRequest> {
+    (id(), path(), any::<(u32, u32)>(), runtime(), path()).prop_map(|(id, fifo, (pid, shim_pid), runtime, bundle)| {
+        WatchRequest { id, fifo, pid, shim_pid, runtime, bundle }
+    })
+}
+
+pub fn request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        Just(Request::Version {}),
+        (id(), any::<u64>()).prop_map(|(id, generation)| Request::Announce { id, generation }),
+        launch_request().prop_map(Request::Launch),
+        id().prop_map(|id| Request::Start { id }),
+        (id(), any::<i32>()).prop_map(|(id, signal)| Request::Kill { id, signal }),
+        (id(), any::<(i32, u64)>()).prop_map(|(id, (signal, timeout_ms))| Request::Stop { id, signal, timeout_ms }),
+        (id(), any::<bool>()).prop_map(|(id, force)| Request::Remove { id, force }),
+        (id(), any::<Option<u64>>()).prop_map(|(id, generation)| Request::Wait { id, generation }),
+        id().prop_map(|id| Request::Inspect { id }),
+        any::<bool>().prop_map(|all| Request::List { all }),
+        watch_request().prop_map(Request::Watch),
+        any::<Option<u64>>().prop_map(|since| Request::Subscribe { since }),
+        Just(Request::Node {}),
+    ]
+}
+
+fn time() -> impl Strategy<Value = WallTime> {
+    any::<u64>().prop_map(WallTime)
+}
+
+fn state() -> impl Strategy<Value = State> {
+    use State as S;
+    prop::sample::select(&[S::Creating, S::Created, S::Running, S::Orphaned, S::Stopping, S::Gc, S::Stopped][..])
+}
+
+fn info() -> impl Strategy<Value = ContainerInfo> {
+    let pids = any::<(u64, Option<u32>, Option<u32>)>();
+    let end = (option::of(status()), option::of(source()), any::<Option<bool>>());
+    let times = (time(), option::of(time()), option::of(time()), any::<(Option<u64>, Option<u64>)>());
+    let whence = (path(), path(), any::<(bool, bool, u32, Option<String>)>());
+    let used = (option::of(usage()), any::<(Option<u64>, Option<u64>)>());
+    (id(), state(), pids, end, times, whence, used).prop_map(|(id, state, pids, end, times, whence, used)| {
+        let (bundle, runtime, (auto_remove, foreign, attempts, in_the_way)) = whence;
+        ContainerInfo {
+            id,
+            generation: pids.0,
+            state,
+            pid: pids.1,
+            shim_pid: pids.2,
+            status: end.0,
+            source: end.1,
+            oom_killed: end.2,
+            created_at: times.0,
+            started_at: times.1,
+            exited_at: times.2,
+            ran_ns: times.3.0,
+            bundle,
+            runtime,
+            auto_remove,
+            foreign,
+            attempts,
+            in_the_way,
+            usage: used.0,
+            memory_peak: used.1.0,
+            cpu_ns: used.1.1,
+            started_ns: times.3.1,
+        }
+    })
+}
+
+pub fn reply() -> impl Strategy<Value = Reply> {
+    use EventKind as K;
+    let kinds = [K::Created, K::Started, K::Orphaned, K::Exited, K::Delayed, K::Stopped, K::Removed];
+    let event = (any::<u64>(), time(), prop::sample::select(kinds.to_vec()), info());
+    let launched = (id(), any::<(u64, u32, u32)>(), path(), path());
+    let node =
+        (any::<(String, u32, u32, u64)>(), any::<(u64, u32, u64)>(), time(), any::<(u64, u64, u32, Option<u64>)>());
+    let codes = vec![ErrorCode::Invalid, ErrorCode::Busy, ErrorCode::InGc, ErrorCode::Internal];
+    let error = (prop::sample::select(codes), any::<(String, u8)>());
+    prop_oneof![
+        any::<(String, u32, u32)>().prop_map(|(version, protocol, pid)| Reply::Version { version, protocol, pid }),
+        Just(Reply::Done {}),
+        launched.prop_map(|(id, (generation, pid, shim_pid), exit_fifo, exit_file)| {
+            Reply::Launched(Launched { id, generation, pid, shim_pid, exit_fifo, exit_file })
+        }),
+        info().prop_map(|info| Reply::Container(Box::new(info))),
+        (vec(info(), 0..3), any::<bool>()).prop_map(|(containers, last)| Reply::Containers { containers, last }),
+        (any::<u64>(), vec(info(), 0..3), any::<bool>()).prop_map(|(seq, containers, last)| Reply::Snapshot {
+            seq,
+            containers,
+            last
+        }),
+        event.prop_map(|(seq, at, kind, container)| Reply::Event(Box::new(Event { seq, at, kind, container }))),
+        any::<u64>().prop_map(|seen| Reply::Lagged { seen }),
+        node.prop_map(
+            |((version, pid, containers, descriptors), (descriptor_limit, quarantined, seq), since, watching)| {
+                let (seats, seats_taken, surplus, stored) = watching;
+                Reply::Node(Node {
+                    version,
+                    pid,
+                    since,
+                    containers,
+                    descriptors,
+                    descriptor_limit,
+                    quarantined,
+                    seq,
+                    seats,
+                    seats_taken,
+                    surplus,
+                    stored,
+                })
+            }
+        ),
+        error.prop_map(|(code, (message, exit_code))| Reply::Error(ApiError { code, message, exit_code })),
+    ]
+}

@@ -200,3 +200,20 @@ fn a_record_of_another_generation_is_not_this_runs() {
     w.exit(&dir, 6);
     assert_eq!(w.read(&dir).phase, Phase::Running);
 }
+
+#[test]
+fn what_bears_the_name_of_a_later_run_is_left_alone() {
+    let w = World::new();
+    let dir = w.launch(w.dead, Mode::Run);
+    let mut facts = Facts::read(&w.layout, dir.clone()).unwrap().unwrap();
+    assert!(is_of(&dir, 7) && !is_anothers(&dir, 7));
+    // Its shim undid the launch after all, and another has the name.
+    let mut launch: Launch = durable::read(&dir.launch()).unwrap().unwrap();
+    launch.generation = 8;
+    durable::write(&dir.launch(), &launch).unwrap();
+    assert!(!is_of(&dir, 7) && is_anothers(&dir, 7));
+    facts.conclude();
+    assert!(!dir.exit().exists(), "its record is not the other's");
+    fs::remove_dir_all(dir.path()).unwrap();
+    assert!(!is_of(&dir, 7) && !is_anothers(&dir, 7));
+}

@@ -102,9 +102,9 @@ impl World {
         let tasks = self.node.tasks;
         self.left.node_kills -= 1;
         self.node = Node::DOWN;
-        for g in 0..cx.runs {
+        for (g, task) in tasks.into_iter().enumerate() {
             let run = &mut self.runs[g];
-            run.stored |= cx.store && tasks[g].is_some_and(|task| task.pidfd == Some(g) && task.verdict.is_none());
+            run.stored |= cx.store && task.is_some_and(|task| task.pidfd == Some(g) && task.verdict.is_none());
             run.heard = 0;
             // What it had from the FIFO alone, because the disk was full, went with it.
             if run.told.is_some() && run.dir.exit.is_none() && self.spoilt {

@@ -53,7 +53,8 @@ fn a_disk_fails_where_it_should() {
         command.args(["sh", "-c", &script]);
         let blow = Blow::BadDisk(Fault { errno: nix::errno::Errno::EIO, times }, disk.clone());
         let words = dir.path().join("words");
-        let report = Killer::start(Order { command, words, depth: 0, at, blow }).join(Duration::from_secs(20)).unwrap();
+        let report =
+            Killer::start(Order { blow, ..Order::new(command, words, 0, at) }).join(Duration::from_secs(20)).unwrap();
         let read = |name: &str| std::fs::read_to_string(disk.join(name)).ok();
         assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "3\n");
         (report.stops, report.failed, read("a"), read("b"))

@@ -220,3 +220,20 @@ async fn a_zombie_that_was_seen_may_be_reaped() {
     let exact = Probe::run().pidfd_info_exit.then_some((ExitStatus::Code(7), Source::Pidfd));
     assert_eq!(watch.and_then(|watch| watch.death(true)), exact);
 }
+
+#[test]
+fn what_bears_the_name_of_a_later_run_is_left_alone() {
+    let w = World::new();
+    let dir = w.launch(w.dead, Mode::Run);
+    let mut facts = Facts::read(&w.layout, dir.clone()).unwrap().unwrap();
+    assert!(is_of(&dir, 7) && !is_anothers(&dir, 7));
+    // Its shim undid the launch after all, and another has the name.
+    let mut launch: Launch = durable::read(&dir.launch()).unwrap().unwrap();
+    launch.generation = 8;
+    durable::write(&dir.launch(), &launch).unwrap();
+    assert!(!is_of(&dir, 7) && is_anothers(&dir, 7));
+    facts.conclude();
+    assert!(!dir.exit().exists(), "its record is not the other's");
+    fs::remove_dir_all(dir.path()).unwrap();
+    assert!(!is_of(&dir, 7) && !is_anothers(&dir, 7));
+}

@@ -17,6 +17,7 @@ pub mod progress;
 pub mod reaper;
 pub mod shim;
 pub mod site;
+mod stops;
 pub mod sweep;
 mod sys;
 pub mod tally;

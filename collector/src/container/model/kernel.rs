@@ -102,7 +102,7 @@ impl World {
         let tasks = self.node.tasks;
         self.left.node_kills -= 1;
         self.node = Node::DOWN;
-        for (g, task) in tasks.into_iter().enumerate().take(cx.runs) {
+        for (g, task) in tasks.into_iter().enumerate() {
             let run = &mut self.runs[g];
             run.stored |= cx.store && task.is_some_and(|task| task.pidfd == Some(g) && task.verdict.is_none());
             run.heard = 0;

@@ -140,8 +140,7 @@ impl World {
             act(&mut next);
             out.push((name, next));
         };
-        let waits_for_space = self.full && task.work == Work::Ensure && !cx.fails;
-        if !matches!(task.work, Work::No | Work::Over(_)) && !waits_for_space {
+        if !matches!(task.work, Work::No | Work::Over(_)) {
             go("task: its job goes on", &|w| w.works(cx, g));
         }
         if task.op != Op::Idle {

@@ -6,8 +6,9 @@ use crate::{
     proc,
     wait::{LONG, wait_for, wait_until},
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, pidfd_send_signal};
 use sexton_common::{
+    ProcessIdentity,
     client::Client,
     wire::{Reply, Request},
 };
@@ -40,8 +41,12 @@ impl Keeper {
         keeper
     }
 
+    /// Waits for another collector than the last one.
+    ///
+    /// # Panics
+    /// If none comes.
     #[track_caller]
-    fn wait_for_another(&mut self, node: &Node) {
+    pub fn wait_for_another(&mut self, node: &Node) {
         let before = self.collector;
         let back = wait_until(LONG, || match answers(node) {
             Some(pid) if pid != before => {
@@ -51,6 +56,7 @@ impl Keeper {
             _ => false,
         });
         assert!(back, "no collector answers but {before}: {}", node.words());
+        node.expect(&[self.pid(), self.collector]);
         assert_eq!(proc::status(self.collector, "PPid"), Some(self.child.id().to_string()), "it is its keeper's child");
     }
 
@@ -77,11 +83,18 @@ impl Keeper {
         wait_for("the keeper to stand still", LONG, || {
             proc::status(self.pid(), "State").is_some_and(|s| s.starts_with('T'))
         });
-        kill_process(Pid::from_raw(i32::try_from(self.collector).unwrap()).unwrap(), Signal::KILL).unwrap();
+        self.strike();
         wait_for("the collector's end", LONG, || proc::is_dead(self.collector));
         meanwhile();
         self.signal(Signal::CONT);
         self.wait_for_another(node);
+    }
+
+    /// Sends the collector SIGKILL, and that is all.
+    pub fn strike(&self) {
+        if let Ok((_, fd)) = ProcessIdentity::open_pid(self.collector) {
+            let _ = pidfd_send_signal(fd, Signal::KILL);
+        }
     }
 
     /// Signals the keeper.
@@ -111,14 +124,24 @@ impl Keeper {
     /// # Panics
     /// If anything is left, or it does not stop well.
     #[track_caller]
-    pub fn finish(mut self, node: Node) {
+    pub fn finish(self, node: Node) {
         node.remove_all();
+        self.stop(&node);
+        node.finish();
+    }
+
+    /// Stops both.
+    ///
+    /// # Panics
+    /// If it does not stop well.
+    #[track_caller]
+    pub fn stop(mut self, node: &Node) {
         self.signal(Signal::TERM);
         let status = self.wait();
         assert!(status.success(), "the keeper ended with {status}: {}", node.words());
         let socket = node.layout().keeper_socket(self.pid());
         assert!(!socket.exists(), "its socket is gone with it");
-        node.finish();
+        node.expect(&[]);
     }
 }
 

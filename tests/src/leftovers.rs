@@ -6,12 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// All of it, a line each. `daemon` is not counted.
+/// All of it, a line each, but for the processes `known`.
 #[must_use]
-pub fn of(node: &Node, daemon: Option<u32>) -> Vec<String> {
+pub fn of(node: &Node, known: &[u32]) -> Vec<String> {
     let mut left: Vec<String> = Vec::new();
     let about = |pid: u32| format!("process {pid} ({}) {:?}", state(pid), proc::command_line(pid));
-    left.extend(processes(node).into_iter().filter(|pid| Some(*pid) != daemon).map(about));
+    left.extend(processes(node).into_iter().filter(|pid| !known.contains(pid)).map(about));
     left.extend(mounts(node).into_iter().map(|mount| format!("mount {}", mount.display())));
     left.extend(cgroups(node.prefix()).into_iter().map(|dir| format!("cgroup {}", dir.display())));
     left.extend(entries(&node.runtime_root()).into_iter().map(|path| format!("runtime state {}", path.display())));

@@ -7,7 +7,10 @@ use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 use tempfile::TempDir;
@@ -35,6 +38,8 @@ pub struct Node {
     /// What collector and command line have in their environment.
     pub env: Vec<(String, OsString)>,
     daemon: Option<Daemon>,
+    /// Processes of a keeper's or a service manager's, which are meant to be there.
+    expected: Mutex<Vec<u32>>,
     limits: Vec<String>,
     directory: TempDir,
 }
@@ -70,7 +75,8 @@ impl Node {
         fs::write(directory.path().join("sextond.toml"), options.config).unwrap();
         make_rootfs(&directory.path().join("rootfs"));
         let env = vec![("SEXTON_TEST_NODE".to_owned(), prefix.clone().into())];
-        let mut node = Self { prefix, layout, env, daemon: None, limits: Vec::new(), directory };
+        let mut node =
+            Self { prefix, layout, env, daemon: None, expected: Mutex::default(), limits: Vec::new(), directory };
         if options.daemon {
             node.start_daemon();
         }
@@ -190,10 +196,29 @@ impl Node {
         fs::read_to_string(self.log()).unwrap_or_default()
     }
 
+    /// From now on these processes are meant to be there.
+    ///
+    /// # Panics
+    /// If another test thread has panicked with them.
+    pub fn expect(&self, processes: &[u32]) {
+        *self.expected.lock().unwrap() = processes.to_vec();
+    }
+
+    /// They are.
+    ///
+    /// # Panics
+    /// As [`Node::expect`].
+    #[must_use]
+    pub fn expected(&self) -> Vec<u32> {
+        self.expected.lock().unwrap().clone()
+    }
+
     /// What is left on the machine of this node's containers, but for the collector; empty if nothing is.
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
-        leftovers::of(self, self.daemon.as_ref().map(Daemon::pid))
+        let mut known = self.expected();
+        known.extend(self.daemon.as_ref().map(Daemon::pid));
+        leftovers::of(self, &known)
     }
 
     /// Waits until nothing is left.

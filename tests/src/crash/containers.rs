@@ -83,14 +83,14 @@ fn is_nowhere(node: &Node, id: &ContainerId) -> bool {
 /// Whether a shim or a runtime, but for those, is at it, or a child of a dead collector that is about to become one.
 fn is_worked_on(node: &Node, id: &ContainerId, but: &[u32]) -> bool {
     let dir = node.dir().to_string_lossy().into_owned();
-    let mut daemons = 0;
+    let mut daemons = 0_usize;
     let mut at_it = 0;
     for pid in proc::pids().into_iter().filter(|pid| *pid != std::process::id() && !but.contains(pid)) {
         let words = proc::command_line(pid);
-        daemons += u32::from(words.contains(&dir) && words.contains("sextond.toml"));
+        daemons += usize::from(words.contains(&dir) && words.contains("sextond.toml"));
         at_it += u32::from(words.contains(id.as_str()));
     }
-    at_it > 0 || daemons > 1
+    at_it > 0 || daemons > node.expected().len().max(1)
 }
 
 /// What is told of a run that has come to rest, against what the container did. `launched`: somebody was told that

@@ -11,7 +11,8 @@ that nothing is left behind. Needs root, runc and busybox; the programs are thos
 
   --program NAME   shim; alone (the shim, and sextond comes after the crash); sextond; twice (sextond, and while it
                    recovers once more); gc (sextond with something in its way); first (the process that is called);
-                   between (its child, the shim's parent); all of them if not given
+                   between (its child, the shim's parent); both (the shim, and with it a collector that has a
+                   keeper); all of them if not given
   --from N         the first point (1): how to go on after a break
   --to N           the last point (the last one of a life that nobody ends)
   --stride K       every Kth point (1)
@@ -43,12 +44,14 @@ pub enum Program {
     Twice,
     /// The collector, with something in its way.
     Gc,
+    /// The shim, and the collector with it, below a keeper.
+    Both,
 }
 
 impl Program {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Shim, Self::Alone, Self::Collector, Self::Twice, Self::Gc, Self::First, Self::Between];
+    pub const ALL: [Self; 8] =
+        [Self::Shim, Self::Alone, Self::Both, Self::Collector, Self::Twice, Self::Gc, Self::First, Self::Between];
 
     /// As it is asked for.
     #[must_use]
@@ -61,6 +64,7 @@ impl Program {
             Self::Collector => "sextond",
             Self::Twice => "twice",
             Self::Gc => "gc",
+            Self::Both => "both",
         }
     }
 
@@ -79,6 +83,7 @@ impl Program {
             (Self::Collector, None) => Box::<Collector>::default(),
             (Self::Twice, _) => Box::new(Collector::twice()),
             (Self::Gc, _) => Box::<Gc>::default(),
+            (Self::Both, _) => Box::new(Shim::kept()),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::{
     tally::{Outcome, Violation},
 };
 use crate::{
+    keeper::Keeper,
     node::{Node, Options},
     subscriber::Subscriber,
     wait::wait_until,
@@ -31,6 +32,8 @@ pub struct Shim {
     depth: u32,
     alone: bool,
     fault: Option<Fault>,
+    kept: bool,
+    keeper: Option<Keeper>,
     opened: bool,
     node: Option<Node>,
     party: Option<Party>,
@@ -42,12 +45,19 @@ impl Shim {
     /// `fault` it is not killed: its disk fails.
     #[must_use]
     pub fn new(depth: u32, alone: bool, fault: Option<Fault>) -> Self {
-        Self { depth, alone, fault, opened: false, node: None, party: None, events: None }
+        Self { depth, alone, fault, kept: false, keeper: None, opened: false, node: None, party: None, events: None }
+    }
+
+    /// Kills the shim, and in the same moment the collector, which has a keeper.
+    #[must_use]
+    pub fn kept() -> Self {
+        Self { kept: true, ..Self::new(2, false, None) }
     }
 
     fn ready(&mut self) {
         if self.node.is_none() {
-            let node = Node::with(Options { daemon: !self.alone, ..Options::default() });
+            let node = Node::with(Options { daemon: !self.alone && !self.kept, ..Options::default() });
+            self.keeper = self.kept.then(|| Keeper::start(&node));
             self.party = Some(Party::new(&node, "c"));
             self.node = Some(node);
         }
@@ -64,7 +74,8 @@ impl Life for Shim {
         } else {
             party.exits(code)
         }
-        self.events = (!self.alone).then(|| node.subscribe());
+        // Who has subscribed to a collector that is killed hears no more.
+        self.events = (!self.alone && !self.kept).then(|| node.subscribe());
         let command = node.shim_command("run", party.id.as_str(), party.bundle());
         let words = node.dir().join("shim.words");
         let _ = fs::remove_file(&words);
@@ -79,12 +90,19 @@ impl Life for Shim {
             killer.heal();
             return killer.join(LIFE);
         }
-        // If the shim lives as long as its container runs, it is killed later.
-        wait_until(LIFE, || killer.has_killed() || killer.is_over() || (waits && party.has_run()));
-        self.opened = !waits || killer.settles(SHIM_SLEEPS, LIFE);
-        if self.opened {
-            party.open();
-        }
+        let opened = &mut self.opened;
+        std::thread::scope(|scope| {
+            if let Some(keeper) = &self.keeper {
+                scope.spawn(|| wait_until(LIFE, || killer.has_killed() || killer.is_over()).then(|| keeper.strike()));
+            }
+            // If the shim lives as long as its container runs, it is killed later.
+            wait_until(LIFE, || killer.has_killed() || killer.is_over() || (waits && party.has_run()));
+            *opened = !waits || killer.settles(SHIM_SLEEPS, LIFE);
+            if *opened {
+                party.open();
+            }
+            wait_until(LIFE, || killer.is_over());
+        });
         killer.join(LIFE)
     }
 
@@ -97,6 +115,9 @@ impl Life for Shim {
         }
         if self.alone {
             node.start_daemon();
+        }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.wait_for_another(node);
         }
         party.open();
         let rest = settle(node, &party.id)?;
@@ -111,6 +132,9 @@ impl Life for Shim {
             remove(node, &party.id)?;
         }
         if let Err(violation) = nothing_left(node) {
+            if self.kept {
+                return Err(violation);
+            }
             node.kill_daemon();
             node.start_daemon();
             let later = nothing_left(node).err().map_or("nothing".to_owned(), |violation| violation.found);
@@ -129,7 +153,7 @@ impl Life for Shim {
     }
 
     fn start_afresh(&mut self) {
-        (self.events, self.party, self.node) = (None, None, None);
+        (self.events, self.party, self.keeper, self.node) = (None, None, None, None);
     }
 
     fn words(&self) -> String {
@@ -143,6 +167,9 @@ impl Life for Shim {
     fn finish(&mut self) {
         self.events = None;
         if let Some(node) = self.node.take() {
+            if let Some(keeper) = self.keeper.take() {
+                keeper.stop(&node);
+            }
             node.finish();
         }
     }

@@ -113,7 +113,7 @@ mod tests {
 
     fn info(status: Option<ExitStatus>, state: State) -> ContainerInfo {
         let text = format!(
-            r#"{{"id":"a","generation":1,"state":"{}","created_at":0,"bundle":"/b","runtime":"/r","auto_remove":false,
+            r#"{{"id":"a","generation":1,"state":"{}","created_at":"1970-01-01T00:00:00Z","bundle":"/b","runtime":"/r","auto_remove":false,
                 "foreign":false,"attempts":0}}"#,
             state.name()
         );

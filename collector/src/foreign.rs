@@ -1,6 +1,6 @@
 //! Containers of foreign shims: registered here, watched like our own from then on.
 
-use crate::{container::Facts, overseer::Overseer, seats::Rank};
+use crate::{overseer::Overseer, seats::Rank};
 use sexton_common::{
     Init, Launch, ProcessIdentity, Stamp,
     cgroup::{self, CgroupDir},
@@ -35,17 +35,14 @@ pub async fn watch(overseer: &Arc<Overseer>, request: WatchRequest) -> Result<()
         return Err(ApiError::new(ErrorCode::Busy, text));
     }
     let name = format!("register {id}");
-    overseer.cx.cleaner.blocking.run(name, move || register(&layout, request)).await?;
-    let facts: Option<Facts> = overseer.read(&id).await?;
-    let facts =
-        facts.ok_or_else(|| ApiError::new(ErrorCode::Internal, format!("{id} vanished while it was registered")))?;
-    // For its task, which takes them at once.
+    let generation = overseer.cx.cleaner.blocking.run(name, move || register(&layout, request)).await?;
     drop(seats);
-    overseer.take(facts, None).await;
-    Ok(())
+    // As if its shim had said so: inotify may have told of it first.
+    overseer.announced(id, generation, None).await
 }
 
-fn register(layout: &Layout, request: WatchRequest) -> Result<(), ApiError> {
+/// Which generation it has.
+fn register(layout: &Layout, request: WatchRequest) -> Result<u64, ApiError> {
     let invalid = |text: String| Err(ApiError::new(ErrorCode::Invalid, text));
     if !request.fifo.is_absolute() {
         return invalid(format!("the FIFO {} must be an absolute path", request.fifo.display()));
@@ -85,7 +82,7 @@ fn cgroups(process: ProcessIdentity, of_pid: impl Fn(u32) -> io::Result<Vec<Cgro
     if matches!(process.open(), Ok(Some(_))) { found } else { Vec::new() }
 }
 
-fn write(layout: &Layout, request: WatchRequest, runtime: sexton_common::runtime::Runtime) -> io::Result<()> {
+fn write(layout: &Layout, request: WatchRequest, runtime: sexton_common::runtime::Runtime) -> io::Result<u64> {
     let identity = |pid| match ProcessIdentity::of(pid) {
         // It may have died already; what its shim wrote is in the FIFO all the same.
         Err(e) if e.kind() == io::ErrorKind::NotFound => ProcessIdentity::gone(pid),
@@ -131,7 +128,7 @@ fn write(layout: &Layout, request: WatchRequest, runtime: sexton_common::runtime
     if placed.is_err() {
         let _ = crate::gc::bury(&unborn, &unborn);
     }
-    placed
+    placed.map(|()| generation)
 }
 
 #[cfg(test)]

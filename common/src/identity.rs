@@ -140,7 +140,7 @@ pub struct Stat {
     pub state: u8,
     /// The parent's pid.
     pub ppid: u32,
-    /// The session's leader's pid.
+    /// The session's leader's pid; zero while the process is being reaped, when the kernel says -1.
     pub session: u32,
     /// Threads still there, a dead leader included.
     pub threads: u32,
@@ -179,7 +179,7 @@ impl Stat {
         Some(Self {
             state: *field(3)?.as_bytes().first()?,
             ppid: field(4)?.parse().ok()?,
-            session: field(6)?.parse().ok()?,
+            session: field(6)?.parse().unwrap_or(0),
             threads: field(20)?.parse().ok()?,
             start_time: field(22)?.parse().ok()?,
             exit_code: field(52).and_then(|code| code.parse().ok()).unwrap_or(0),

@@ -38,6 +38,9 @@ fn a_stat_line_with_a_hostile_name_is_understood() {
     line.extend((5..=52).map(|n| format!("{n} ")).collect::<String>().into_bytes());
     let stat = Stat::parse(&line).unwrap();
     assert_eq!(stat, Stat { state: b'S', ppid: 3, session: 6, threads: 20, start_time: 22, exit_code: 52 });
+    // As it is while it is being reaped.
+    let reaped = Stat::parse(b"7 (a) X 3 -1 -1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1 0 22 0");
+    assert_eq!(reaped.map(|stat| (stat.session, stat.start_time)), Some((0, 22)));
     for end in 0..line.len() {
         let _ = Stat::parse(&line[..end]);
     }

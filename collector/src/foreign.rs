@@ -97,6 +97,7 @@ fn write(layout: &Layout, request: WatchRequest, runtime: sexton_common::runtime
         process,
         cgroups: cgroups(process, cgroup::of_process),
         ready: created,
+        executable: None,
         shim: identity(request.shim_pid)?,
         runtime: runtime.clone(),
         bundle: request.bundle.clone(),

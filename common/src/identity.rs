@@ -6,7 +6,11 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use std::{fmt, fs, io, os::fd::AsFd, sync::OnceLock};
+use std::{
+    fmt, fs, io,
+    os::{fd::AsFd, unix::fs::MetadataExt},
+    sync::OnceLock,
+};
 
 /// `PIDFS_MAGIC` (linux/magic.h): since Linux 6.9 pidfds have an inode of their own, unique for the boot.
 const PIDFS_MAGIC: u64 = 0x5049_4446;
@@ -22,6 +26,24 @@ pub struct ProcessIdentity {
     pub boot_id: BootId,
     /// The pidfd's inode where the kernel has one (Linux 6.9).
     pub pidfs_inode: Option<u64>,
+}
+
+/// The file that a process executes: another one after `execve(2)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Executable {
+    /// The device that it lies on.
+    pub device: u64,
+    /// Its inode.
+    pub inode: u64,
+}
+
+impl Executable {
+    /// Of the process that has `pid` now; `None` if that cannot be seen. Blocks on the file system.
+    #[must_use]
+    pub fn of(pid: u32) -> Option<Self> {
+        let file = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+        Some(Self { device: file.dev(), inode: file.ino() })
+    }
 }
 
 /// What a look at a [`ProcessIdentity`] found.

@@ -1,6 +1,8 @@
 //! What was asked for, and what came of it.
 
-use crate::{ContainerId, ProcessIdentity, Stamp, cgroup::CgroupDir, durable::Fact, runtime::Runtime};
+use crate::{
+    ContainerId, ProcessIdentity, Stamp, cgroup::CgroupDir, durable::Fact, identity::Executable, runtime::Runtime,
+};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -53,6 +55,9 @@ pub struct Init {
     pub cgroups: Vec<CgroupDir>,
     /// When this was written, right before the runtime is told to start it (`run`).
     pub ready: Stamp,
+    /// What the process executed when this was written: the runtime's code, which waits to become the user's program.
+    /// `None` if that could not be seen.
+    pub executable: Option<Executable>,
     /// As in [`Launch`]: either file suffices to watch the container and to clean up after it.
     pub shim: ProcessIdentity,
     /// As in [`Launch`].

@@ -9,6 +9,7 @@ use sexton_common::{
     cgroup::CgroupDir,
     durable::{self, Fact},
     exit::Usage,
+    identity::Executable,
     launch::{Clean, Mode, OnShimDeath, Origin, Started, Stdio},
     runtime::Runtime,
 };
@@ -47,6 +48,7 @@ fn init() -> Init {
         process: process(8),
         cgroups: Vec::new(),
         ready: stamp(4),
+        executable: Some(Executable { device: 6, inode: 300 }),
         shim: process(7),
         runtime: Runtime::default(),
         bundle: "/b".into(),
@@ -114,15 +116,15 @@ fn init_of_any_kernel() {
     ];
     golden(
         &Init { cgroups, ..init() },
-        "5358544e 49 0100 50000000 eebc81c7",
+        "5358544e 49 0100 54000000 a4516749",
         "057765622d310308ac02101112131415161718191a1b1c1d1e1f010502066d656d6f7279042f6d2f \
-         6300042f752f630405 07ac02101112131415161718191a1b1c1d1e1f0105 0472756e630000 022f62",
+         6300042f752f630405 0106ac02 07ac02101112131415161718191a1b1c1d1e1f0105 0472756e630000 022f62",
     );
     let old_kernel = ProcessIdentity { pidfs_inode: None, ..process(8) };
     golden(
         &Init { process: old_kernel, ..init() },
-        "5358544e 49 0100 3d000000 bf7690df",
-        "057765622d310308ac02101112131415161718191a1b1c1d1e1f00000405 \
+        "5358544e 49 0100 41000000 b3915be6",
+        "057765622d310308ac02101112131415161718191a1b1c1d1e1f00000405 0106ac02 \
          07ac02101112131415161718191a1b1c1d1e1f0105 0472756e630000 022f62",
     );
 }

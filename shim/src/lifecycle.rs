@@ -17,6 +17,7 @@ use sexton_common::{
     ExitStatus, Init, Launch, ProcessIdentity, Stamp,
     cgroup::{self, CgroupDir},
     durable,
+    identity::Executable,
     launch::{Mode, Origin},
     wire::Launched,
 };
@@ -213,6 +214,7 @@ impl Birth {
             process,
             cgroups,
             ready: Stamp::now(),
+            executable: Executable::of(pid),
             shim: self.shim,
             runtime: self.plan.runtime.clone(),
             bundle: self.plan.bundle.clone(),

@@ -71,6 +71,7 @@ impl Played {
             process: identity,
             cgroups: Vec::new(),
             ready: Stamp::now(),
+            executable: None,
             shim: launch.shim,
             runtime: launch.runtime.clone(),
             bundle: launch.bundle.clone(),

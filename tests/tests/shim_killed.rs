@@ -255,3 +255,37 @@ fn while_nobody_listens_and_nothing_was_made() {
 fn while_nobody_listens_and_everything_was_made() {
     while_it_is_being_created(CREATES, true);
 }
+
+/// Its runtime hangs before it starts anything, and is killed with the shim: nobody is left who would ever start it. Its
+/// caller was told that it failed.
+#[test]
+fn one_that_nobody_will_start_does_not_wait_for_ever() {
+    if cannot_run() {
+        return;
+    }
+    for collector_is_away in [false, true] {
+        let mut node = Node::new();
+        let id = node.id("a");
+        let bundle = Bundle::new(&node, "a").sleeping().write();
+        let seen = node.dir().join("seen");
+        let runtime = node.runtime_but("hangs", "start", &format!("touch {}; exec sleep 1000", seen.display()));
+        if collector_is_away {
+            node.terminate_daemon();
+        }
+        let mut command = node.shim_command("run", id.as_str(), &bundle);
+        command.arg("--runtime").arg(&runtime.program).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut caller = command.spawn().unwrap();
+        wait_for("the runtime", LONG, || seen.exists());
+        let launch: Launch = durable::read(&node.layout().container(&id).launch()).unwrap().unwrap();
+        kill(launch.shim.pid);
+        assert_eq!(caller.wait().unwrap().code(), Some(125));
+        if collector_is_away {
+            node.start_daemon();
+        }
+        let info = node.wait(&id);
+        let reason = UnknownReason::NeverStarted;
+        assert_eq!((info.status, info.source), (Some(ExitStatus::Unknown { reason }), Some(Source::None)));
+        node.wait_state(&id, State::Stopped);
+        node.finish();
+    }
+}

@@ -146,6 +146,9 @@ impl Task {
     }
 
     fn death(&self) -> (ExitStatus, Source) {
+        if self.never_began {
+            return (ExitStatus::Unknown { reason: UnknownReason::NeverStarted }, Source::None);
+        }
         let watched = self.watch.as_ref().and_then(|watch| watch.death(self.cx.info_exit));
         let zombie = || self.init.as_ref().and_then(|init| watch::zombie(&init.process));
         rules::how_it_ended(watched, zombie, self.is_foreign(), self.hung_up)

@@ -5,7 +5,7 @@ use super::{
     facts::is_of,
     machine::Phase,
     rules::{self, Again, Then},
-    task::{LOOK_AGAIN, REAPED_WITHIN, Task},
+    task::{LOOK_AGAIN, REAPED_WITHIN, STARTED_WITHIN, Task},
 };
 use crate::{
     exit::{Verdict, read_exit},
@@ -185,6 +185,7 @@ impl Task {
         self.watch.iter_mut().for_each(InitWatch::is_all_there_is);
         let reaped_by_others = self.is_reaped_by_others();
         match rules::on_orphaned(self.watch.as_ref().map(InitWatch::is_dead), self.reaped, reaped_by_others) {
+            Then::Wait if self.may_wait_for_ever() => self.look_at = Some(Instant::now() + STARTED_WITHIN),
             Then::Wait => {}
             Then::GiveReaperTime | Then::GiveShimTime => self.look_at = Some(Instant::now() + REAPED_WITHIN),
             Then::Act => self.look_at = Some(Instant::now()),
@@ -202,6 +203,8 @@ impl Task {
         if self.machine.phase == Phase::Orphaned {
             if self.init_is_dead() && self.look_at.is_none() {
                 self.happen(Event::InitGone).await;
+            } else {
+                self.end_unless_begun().await;
             }
             return;
         }

@@ -193,6 +193,7 @@ fn mended_init(facts: &Facts) -> Option<Init> {
         process: ProcessIdentity::of(pid).ok()?,
         cgroups: cgroup::of_process(pid).ok()?,
         ready: launch.created,
+        executable: None,
         shim: launch.shim,
         runtime: launch.runtime.clone(),
         bundle: launch.bundle.clone(),

@@ -56,7 +56,17 @@ impl World {
         let id = "c".parse().unwrap();
         let launch: Launch = durable::read(&dir.launch()).unwrap().unwrap();
         let Launch { shim, runtime, bundle, .. } = launch;
-        let init = Init { id, generation: 7, process, cgroups: vec![], ready: Stamp::now(), shim, runtime, bundle };
+        let init = Init {
+            id,
+            generation: 7,
+            process,
+            cgroups: vec![],
+            ready: Stamp::now(),
+            executable: None,
+            shim,
+            runtime,
+            bundle,
+        };
         durable::write(&dir.init(), &init).unwrap();
     }
 

@@ -12,6 +12,7 @@ mod machine;
 mod model;
 mod rules;
 mod task;
+mod unstarted;
 mod watches;
 mod wish;
 

@@ -33,6 +33,8 @@ pub(super) type Job = Pin<Box<dyn Future<Output = JobEnd> + Send>>;
 pub(super) const REAPED_WITHIN: Duration = Duration::from_secs(5);
 /// When a watch could not be set up, e.g. for want of descriptors: look again.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// After its shim's death: the runtime, killed with it, may have started it in its last moment.
+pub(super) const STARTED_WITHIN: Duration = Duration::from_millis(200);
 /// What our own shim has: it tells at once, unless it is stopped or its disk hangs.
 const SHIM_TELLS_WITHIN: Duration = Duration::from_secs(10);
 /// What a foreign shim has for telling, once its container is dead.
@@ -59,6 +61,8 @@ pub struct Task {
     pub(super) slow: Option<Member>,
     /// Init has been reaped: its pidfd is kept for its status only.
     pub(super) reaped: bool,
+    /// It was killed because nobody would have started it.
+    pub(super) never_began: bool,
     /// When init was seen dead, which may be long before it is reaped.
     pub(super) died: Option<Stamp>,
     pub(super) attempts: u32,
@@ -108,6 +112,7 @@ impl Task {
             watch: None,
             slow: None,
             reaped: false,
+            never_began: false,
             died: None,
             attempts: 0,
             in_the_way: None,

@@ -22,6 +22,7 @@ async fn attempt(script: &str) -> (Result<(), String>, bool) {
         process: dead,
         cgroups: vec![],
         ready,
+        executable: None,
         shim: dead,
         runtime: runtime.clone(),
         bundle: bundle.clone(),

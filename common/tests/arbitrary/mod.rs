@@ -6,7 +6,7 @@ use sexton_common::{
     ContainerId, ExitRecord, ExitStatus, Init, Launch, ProcessIdentity, Source, Stamp, UnknownReason, WallTime,
     cgroup::CgroupDir,
     exit::Usage,
-    identity::BootId,
+    identity::{BootId, Executable},
     launch::{Clean, Mode, OnShimDeath, Origin, Started, Stdio},
     runtime::Runtime,
     wire::{
@@ -123,13 +123,16 @@ pub fn launch() -> impl Strategy<Value = Launch> {
 }
 
 pub fn init() -> impl Strategy<Value = Init> {
-    let parts = (id(), any::<u64>(), process(), cgroups(), stamp(), process(), runtime(), path());
-    parts.prop_map(|(id, generation, process, cgroups, ready, shim, runtime, bundle)| Init {
+    let executable = any::<Option<(u64, u64)>>();
+    let executable = executable.prop_map(|file| file.map(|(device, inode)| Executable { device, inode }));
+    let parts = (id(), any::<u64>(), process(), cgroups(), (stamp(), executable), process(), runtime(), path());
+    parts.prop_map(|(id, generation, process, cgroups, (ready, executable), shim, runtime, bundle)| Init {
         id,
         generation,
         process,
         cgroups,
         ready,
+        executable,
         shim,
         runtime,
         bundle,

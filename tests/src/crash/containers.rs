@@ -21,6 +21,8 @@ pub const REST_WITHIN: Duration = Duration::from_secs(30);
 const CLEAN_WITHIN: Duration = Duration::from_secs(10);
 /// What waits for nobody must be seen waiting as long as this.
 const WAITS_FOR: Duration = Duration::from_millis(200);
+/// What is orphaned and was to be started by its shim is seen to by the collector within this.
+const SEEN_TO_WITHIN: Duration = Duration::from_secs(5);
 
 /// How a container has come to rest.
 #[derive(Clone, Debug)]
@@ -47,7 +49,7 @@ pub fn settle(node: &Node, id: &ContainerId) -> Result<Rest, Violation> {
         waiting_since = waits.then(|| waiting_since.unwrap_or_else(Instant::now));
         rest = match &last {
             Some(info) if info.state == State::Stopped => Some(Rest::Stopped(Box::new(info.clone()))),
-            Some(info) if waiting_since.is_some_and(|since: Instant| since.elapsed() > WAITS_FOR) => {
+            Some(info) if waiting_since.is_some_and(|since: Instant| since.elapsed() > patience(info.state)) => {
                 Some(Rest::Waiting(Box::new(info.clone())))
             }
             None if is_nowhere(node, id) => Some(Rest::Nothing),
@@ -63,6 +65,10 @@ pub fn settle(node: &Node, id: &ContainerId) -> Result<Rest, Violation> {
         "{id} does not come to rest: {shown}; left:\n    {}",
         node.leftovers().join("\n    ")
     )))
+}
+
+fn patience(state: State) -> Duration {
+    if state == State::Orphaned { SEEN_TO_WITHIN } else { WAITS_FOR }
 }
 
 /// Nobody is about to start it: its shim is dead, or leaves that to others of whom there is none.

@@ -1,0 +1,134 @@
+//! A container whose shim was killed between create and start: nobody is left who would start it, and whoever asked was told
+//! that it failed.
+
+use super::{facts::waits_for_start, task::Task};
+use crate::sys;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sexton_common::{
+    Init, Launch,
+    identity::{Executable, Stat},
+    launch::Mode,
+};
+use std::{
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
+
+/// What a stopped process needs to stand still.
+const STOPS_WITHIN: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+
+impl Task {
+    /// Whether it may be one that nobody will start.
+    pub(super) fn may_wait_for_ever(&self) -> bool {
+        self.launch.mode == Mode::Run && self.init.as_ref().is_some_and(|init| init.executable.is_some())
+    }
+
+    /// Kills what is proven to wait for a start that never comes; it never ran, and its record will say so.
+    pub(super) async fn end_unless_begun(&mut self) {
+        let Some(init) = self.init.clone().filter(|_| self.may_wait_for_ever()) else { return };
+        let launch = self.launch.clone();
+        let name = format!("see whether {} was started", launch.id);
+        if self.cx.cleaner.blocking.run(name, move || never_began(&launch, &init)).await {
+            tracing::warn!(id = %self.launch.id, "its shim was killed before it was started: killed, since nobody will start it");
+            (self.never_began, self.started) = (true, None);
+            self.kill();
+        }
+    }
+}
+
+/// Whether the user's program was never executed. Then it is stopped, so that it stays so. Blocks.
+fn never_began(launch: &Launch, init: &Init) -> bool {
+    let pid = init.process.pid;
+    let waits = || waits_for_start(launch) == Some(true) && Executable::of(pid) == init.executable;
+    let Ok(Some(pidfd)) = init.process.open() else { return false };
+    if !waits() || sys::pidfd_send_signal(pidfd.as_fd(), nix::libc::SIGSTOP).is_err() {
+        return false;
+    }
+    let since = Instant::now();
+    let stands = || matches!(Stat::of(pid), Ok(Some(stat)) if matches!(stat.state, b'T' | b't'));
+    while !stands() && since.elapsed() < STOPS_WITHIN {
+        // Its death would wake us; nothing tells a stranger that it stands.
+        let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&LOOK_EVERY));
+    }
+    let proven = stands() && waits() && init.process.open().is_ok_and(|fd| fd.is_some());
+    if !proven {
+        let _ = sys::pidfd_send_signal(pidfd.as_fd(), nix::libc::SIGCONT);
+    }
+    proven
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sexton_common::{
+        ProcessIdentity, Stamp,
+        launch::{OnShimDeath, Origin, Stdio},
+        runtime::Runtime,
+    };
+    use std::{
+        fs,
+        io::Write,
+        process::{Command, Stdio as Pipe},
+    };
+
+    #[test]
+    fn only_what_waits_is_stopped_and_only_it_is_proven() {
+        let root = tempfile::tempdir().unwrap();
+        let mut child =
+            Command::new("sh").args(["-c", "read go; exec sleep 1000"]).stdin(Pipe::piped()).spawn().unwrap();
+        let process = ProcessIdentity::of(child.id()).unwrap();
+        let runtime = Runtime { root: Some(root.path().into()), ..Runtime::default() };
+        let executable = loop {
+            // Until it is the shell.
+            let found = Executable::of(child.id());
+            if found != Executable::of(std::process::id()) {
+                break found;
+            }
+        };
+        let launch = Launch {
+            id: "a".parse().unwrap(),
+            generation: 7,
+            bundle: "/b".into(),
+            runtime: runtime.clone(),
+            stdio: Stdio::Null,
+            mode: Mode::Run,
+            auto_remove: false,
+            on_shim_death: OnShimDeath::Adopt,
+            shim: process,
+            origin: Origin::Sexton,
+            cgroups: vec![],
+            created: Stamp::now(),
+        };
+        let init = Init {
+            id: launch.id.clone(),
+            generation: 7,
+            process,
+            cgroups: vec![],
+            ready: Stamp::now(),
+            executable,
+            shim: process,
+            runtime,
+            bundle: "/b".into(),
+        };
+        let state = || char::from(Stat::of(process.pid).unwrap().unwrap().state);
+        assert!(!never_began(&launch, &init), "the runtime does not say that it waits");
+        fs::create_dir(root.path().join("a")).unwrap();
+        fs::write(root.path().join("a/exec.fifo"), "").unwrap();
+        assert!(!never_began(&launch, &Init { executable: None, ..init.clone() }), "there is nothing to compare with");
+        assert_ne!(state(), 'T');
+        assert!(never_began(&launch, &init));
+        assert_eq!(state(), 'T');
+        let pidfd = process.open().unwrap().unwrap();
+        sys::pidfd_send_signal(pidfd.as_fd(), nix::libc::SIGCONT).unwrap();
+        child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        while Executable::of(process.pid) == executable {
+            std::thread::yield_now();
+        }
+        // The runtime was killed before it removed its FIFO.
+        assert!(!never_began(&launch, &init));
+        assert_ne!(state(), 'T');
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}

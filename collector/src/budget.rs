@@ -54,15 +54,16 @@ impl Budget {
     }
 }
 
-/// As many descriptors as we may have; what that allows, and the limit that our children get instead.
+/// As many descriptors as we may have; what that allows, and the limit that our children get instead. `passed`: how many
+/// of those that are open belong to containers, and are theirs or closed soon.
 #[must_use]
-pub fn raise() -> (Budget, Rlimit) {
+pub fn raise(passed: usize) -> (Budget, Rlimit) {
     let before = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: before.maximum, maximum: before.maximum };
     if let Err(e) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(error = %e, "the limit of open files stays at {:?}", before.current);
     }
-    (Budget::of(limit(), open() + OWN), before)
+    (Budget::of(limit(), open().saturating_sub(passed as u64) + OWN), before)
 }
 
 /// How many descriptors we may have.

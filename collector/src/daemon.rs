@@ -10,8 +10,9 @@ use crate::{
     context::Context,
     exit::Retries,
     gc::Cleaner,
+    keeper,
     logging::Levels,
-    orphans,
+    notify, orphans,
     overseer::Overseer,
     probe::Probe,
     store::Store,
@@ -88,6 +89,7 @@ pub async fn run(
     levels: &Levels,
     budget: Budget,
     children_nofile: Rlimit,
+    store: Store,
 ) -> Result<(), Fatal> {
     let layout = &config.layout;
     for dir in [layout.state(), layout.data(), &layout.containers(), &layout.quarantine()] {
@@ -109,7 +111,6 @@ pub async fn run(
     let runtimes = Runtimes::new(children_nofile);
     let cleaner = Cleaner { runtimes, lanes: Lanes::new(budget.runtimes), blocking: Blocking::default() };
     let info_exit = config.pidfd_info_exit && Probe::run().pidfd_info_exit;
-    let store = Store::inherit();
     let context = Context::new(&config, retries, cleaner, cancel.clone(), store, info_exit, budget);
     let overseer = Overseer::new(context);
     overseer.tasks.spawn(serve_retries);
@@ -117,6 +118,9 @@ pub async fn run(
     overseer.tasks.spawn(surplus.serve(blocking, cancel.clone()));
     let cx = overseer.cx.clone();
     overseer.tasks.spawn(async move { cx.store.serve(cx.cleaner.blocking.clone(), cx.cancel.clone()).await });
+    if let Some(pid) = overseer.cx.keeper {
+        overseer.tasks.spawn(keeper::miss(pid, overseer.cx.clone()));
+    }
     if !info_exit {
         orphans::adopt(&overseer).map_err(failed("become the subreaper of the shims"))?;
     }
@@ -126,17 +130,19 @@ pub async fn run(
     let scan = overseer.rediscover().await.map_err(failed(format!("scan {}", layout.containers().display())))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), state = %layout.state().display(), containers = overseer.cx.board.figures().0, pidfd_info_exit = info_exit, stored = overseer.cx.store.len(), "ready");
     overseer.tasks.spawn(births.serve(overseer.clone(), scan.unread > 0));
-    notify(&[NotifyState::Ready]);
+    let store = &overseer.cx.store;
+    store.say("READY=1\n".into());
 
     loop {
         tokio::select! {
             got = terminate.recv() => if got.is_some() { break },
             got = interrupt.recv() => if got.is_some() { break },
-            () = reload_wanted(&mut hangup) => reload(args, &config, levels),
+            () = reload_wanted(&mut hangup) => reload(args, &config, levels, store),
         }
     }
     tracing::info!("stopping; containers stay as they are");
-    notify(&[NotifyState::Stopping]);
+    // Once, and at once: whoever does not hear it sees us end.
+    let _ = notify::say("STOPPING=1\n", None, Duration::ZERO);
     stop(&overseer, &cancel).await
 }
 
@@ -167,8 +173,9 @@ async fn stop(overseer: &Arc<Overseer>, cancel: &CancellationToken) -> Result<()
     Err(Fatal::Stuck(stuck.join(", ")))
 }
 
-fn reload(args: &Args, running: &Config, levels: &Levels) {
-    notify(&[NotifyState::Reloading, NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Status("reloading"))]);
+fn reload(args: &Args, running: &Config, levels: &Levels, store: &Store) {
+    let now = NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Status("reloading"));
+    store.say(format!("{}\n{now}\n", NotifyState::Reloading));
     match Config::load(args) {
         Ok(new) => {
             match levels.set(&new.log) {
@@ -186,13 +193,7 @@ fn reload(args: &Args, running: &Config, levels: &Levels) {
         }
         Err(e) => tracing::error!(error = %e, "the configuration stays as it was"),
     }
-    notify(&[NotifyState::Ready]);
-}
-
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(e) = sd_notify::notify(states) {
-        tracing::warn!(error = %e, "the service manager cannot be told");
-    }
+    store.say("READY=1\n".into());
 }
 
 /// Held until the process ends, however it ends.

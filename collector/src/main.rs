@@ -16,6 +16,7 @@ mod gc;
 mod keeper;
 mod launch;
 mod logging;
+mod notify;
 mod orphans;
 mod overseer;
 mod probe;
@@ -31,22 +32,28 @@ use clap::Parser;
 use nix::sys::signal::SigSet;
 use std::{
     io::{self, Write},
+    os::fd::OwnedFd,
     process::ExitCode,
     time::Duration,
 };
+use store::Store;
 
 /// What is idle for this long goes.
 const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
+    // Before anything is opened: what was passed is where it was passed.
+    let passed = notify::passed();
+    sys::default_sigchld();
     let args = config::Args::parse();
     if args.probe {
         return print_probe();
     }
     if args.keeper {
+        drop(passed);
         return keeper::run(&args);
     }
-    match start(&args) {
+    match start(&args, passed) {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             let _ = writeln!(io::stderr(), "sextond: {text}");
@@ -55,14 +62,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(args: &config::Args) -> Result<(), String> {
+fn start(args: &config::Args, passed: Vec<(String, OwnedFd)>) -> Result<(), String> {
     let config = config::Config::load(args).map_err(|e| e.to_string())?;
     let levels = logging::init(&config.log)?;
     // Whoever started us may have blocked the very signals that stop us.
     if let Err(e) = SigSet::empty().thread_set_mask() {
         tracing::warn!(error = %e, "the signal mask stays as it was inherited");
     }
-    let (budget, children_nofile) = budget::raise();
+    let (budget, children_nofile) = budget::raise(passed.len());
+    let store = Store::new(passed);
     // One thread does everything that does not block: containers are many, cores are the containers'.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -71,7 +79,7 @@ fn start(args: &config::Args) -> Result<(), String> {
         .thread_keep_alive(THREAD_KEEP_ALIVE)
         .build()
         .map_err(|e| format!("start the event loop: {e}"))?;
-    let ended = runtime.block_on(daemon::run(args, config, &levels, budget, children_nofile));
+    let ended = runtime.block_on(daemon::run(args, config, &levels, budget, children_nofile, store));
     // What hangs in the kernel is left behind: it has been named.
     runtime.shutdown_background();
     ended.map_err(|e| e.to_string())

@@ -30,8 +30,9 @@ pub fn adopt(overseer: &Arc<Overseer>) -> io::Result<()> {
         let mut zombies = Zombies::default();
         loop {
             let fate = |pid, stat: &Stat| match () {
-                // A runtime, or the first process of a launch: somebody here waits for it.
-                () if zombies::is_of_our_session(stat) => Fate::Never,
+                // A runtime, or the first process of a launch: somebody here waits for it, and soon has it. Or what a runtime
+                // left behind.
+                () if zombies::is_of_our_session(stat) => Fate::Later,
                 () if zombies::is_done_shim(pid, stat) || cx.board.has_shim(pid) => Fate::Now,
                 () if cx.board.awaits(pid) => Fate::Never,
                 () => Fate::Later,

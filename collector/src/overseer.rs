@@ -92,6 +92,7 @@ impl Overseer {
         let facts = self.read(&id).await?.filter(|facts| facts.launch.generation == generation);
         let Some(facts) = facts else { return Err(no_such(id.as_str())) };
         let init = facts.init.clone();
+        let name = init.as_ref().map(|init| Name::of(&init.process));
         // Known already, from the scan: it learns of its init.
         if let Taken::Known(pidfd) = self.take(facts, pidfd).await
             && let (Some(init), Some(mailbox)) = (init, self.mailbox(&id))
@@ -102,7 +103,9 @@ impl Overseer {
                 let _ = done.await;
             }
         }
-        self.cx.store.settled(&Name { id, generation }).await;
+        if let Some(name) = name {
+            self.cx.store.settled(&name).await;
+        }
         Ok(())
     }
 
@@ -128,9 +131,11 @@ impl Overseer {
             }
             map.insert(id.clone(), Handle { generation, mailbox });
         }
+        // What was stored is this container's from now on, whether it is of use or not.
+        let name = facts.init.as_ref().map(|init| Name::of(&init.process));
+        let kept = name.as_ref().and_then(|name| self.cx.store.take(name));
         // The one that was looked at first: what others pass on may be anything.
-        let kept = || self.cx.store.take(&Name { id: id.clone(), generation });
-        let pidfd = facts.pidfd.take().or(pidfd).or_else(kept);
+        let pidfd = facts.pidfd.take().or(kept).or(pidfd);
         facts.reconsider(pidfd.as_ref());
         // It may have been removed since it was read, or its name may be another run's by now.
         let conclude = move || {
@@ -141,6 +146,7 @@ impl Overseer {
             there.then_some(facts)
         };
         let Some(facts) = self.cx.cleaner.blocking.run(format!("conclude {id}"), conclude).await else {
+            name.iter().for_each(|name| self.cx.store.release(name));
             self.forget(&id, generation);
             return Taken::Known(pidfd);
         };

@@ -4,11 +4,10 @@
 //! systemd's (`FileDescriptorStoreMax=`, sd_pid_notify_with_fds(3)), or our own [`crate::keeper`]'s, which speaks the
 //! same words. `FDPOLL=0`: systemd would else let go of a pidfd the moment that it becomes interesting.
 
-use crate::{blocking::Blocking, sys};
-use sd_notify::NotifyState;
-use sexton_common::ContainerId;
+use crate::{blocking::Blocking, notify};
+use sexton_common::ProcessIdentity;
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     fmt, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -20,37 +19,65 @@ use tokio_util::sync::CancellationToken;
 /// The longest that an announcement waits for the store, less than its shim waits for us: no container is held up by a
 /// service manager.
 const STORED_WITHIN: Duration = Duration::from_millis(800);
+/// One message may take this long to be taken; then it is tried again.
+const TOLD_WITHIN: Duration = Duration::from_millis(500);
+/// The longest that all names together may be: they are passed on in one variable, which Linux limits to 128 KiB
+/// (execve(2), `MAX_ARG_STRLEN`).
+pub const NAMES: usize = 100 * 1024;
+/// Words that wait to be said; the oldest go.
+const WORDS: usize = 16;
 
-/// A stored descriptor's name: one of a run.
+/// A stored descriptor's name: one for each run's init, which the pidfd itself identifies. As short as can be.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Name {
-    /// The container.
-    pub id: ContainerId,
-    /// Which run of it.
-    pub generation: u64,
-}
+pub struct Name(String);
 
 impl Name {
-    const PREFIX: &str = "pidfd-";
+    /// For the init of a run.
+    #[must_use]
+    pub fn of(init: &ProcessIdentity) -> Self {
+        Self(match init.pidfs_inode {
+            Some(inode) => format!("i{}", short(inode)),
+            None => format!("p{}.{}", short(init.pid.into()), short(init.start_time)),
+        })
+    }
 
     /// From the name in the store; `None` if it is not one of ours.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (generation, id) = text.strip_prefix(Self::PREFIX)?.split_once('-')?;
-        Some(Self { id: id.parse().ok()?, generation: generation.parse().ok()? })
+        let digits = text.strip_prefix(['i', 'p'])?;
+        let ours = !digits.is_empty() && digits.bytes().all(|c| c == b'.' || DIGITS.contains(&c));
+        ours.then(|| Self(text.to_owned()))
+    }
+
+    fn cost(&self) -> usize {
+        // And the colon.
+        self.0.len() + 1
     }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}-{}", Self::PREFIX, self.generation, self.id)
+        f.write_str(&self.0)
+    }
+}
+
+const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+
+fn short(mut number: u64) -> String {
+    let mut digits = VecDeque::new();
+    loop {
+        let digit = usize::try_from(number % 36).unwrap_or(0);
+        digits.push_front(char::from(DIGITS[digit]));
+        number /= 36;
+        if number == 0 {
+            return digits.into_iter().collect();
+        }
     }
 }
 
 /// See the module. Without a service manager it does nothing.
 #[derive(Debug, Default)]
 pub struct Store {
-    there: bool,
     state: Mutex<State>,
     changed: Notify,
     told: Notify,
@@ -58,39 +85,48 @@ pub struct Store {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What lies in the store, or is on its way.
+    there: bool,
+    /// What lies in the store, or is on its way; and the length of all names.
     held: HashSet<Name>,
+    length: usize,
     /// What came back from it and nobody has taken yet.
     inherited: HashMap<Name, OwnedFd>,
     /// What it is to be told: keep this, or let go. At most one entry for a run.
     pending: HashMap<Name, Option<OwnedFd>>,
+    /// What else it is to be told, in this order.
+    words: VecDeque<String>,
     failing: bool,
+    full: bool,
+}
+
+impl State {
+    fn hold(&mut self, name: Name) {
+        self.length += name.cost();
+        self.held.insert(name);
+    }
+
+    fn drop_name(&mut self, name: &Name) -> bool {
+        let held = self.held.remove(name);
+        self.length -= if held { name.cost() } else { 0 };
+        held
+    }
 }
 
 impl Store {
-    /// Takes back what an earlier sextond had stored (`LISTEN_FDS`), and keeps on storing if there is somebody to tell.
+    /// With what an earlier sextond had stored; keeps on storing if there is somebody to tell.
     #[must_use]
-    pub fn inherit() -> Self {
-        let there = std::env::var_os("NOTIFY_SOCKET").is_some_and(|path| !path.is_empty());
-        let mut state = State::default();
-        let passed = match sd_notify::listen_fds_with_names() {
-            Ok(passed) => passed.collect(),
-            Err(e) => {
-                tracing::error!(error = %e, "the descriptors that the service manager passes on cannot be understood");
-                Vec::new()
-            }
-        };
-        for (raw, text) in passed {
-            let fd = sys::own_fd(raw);
+    pub fn new(passed: Vec<(String, OwnedFd)>) -> Self {
+        let mut state = State { there: notify::is_wanted(), ..State::default() };
+        for (text, fd) in passed {
             match Name::parse(&text) {
                 Some(name) => {
-                    state.held.insert(name.clone());
+                    state.hold(name.clone());
                     state.inherited.insert(name, fd);
                 }
-                None => tracing::warn!(name = text, "the service manager passes on a descriptor that is not ours"),
+                None => tracing::warn!(name = text, "a descriptor was passed on that is not ours: closed"),
             }
         }
-        Self { there, state: Mutex::new(state), changed: Notify::new(), told: Notify::new() }
+        Self { state: Mutex::new(state), ..Self::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -106,18 +142,46 @@ impl Store {
     /// How many descriptors lie there; `None` without a store.
     #[must_use]
     pub fn len(&self) -> Option<usize> {
-        self.there.then(|| self.lock().held.len())
+        let state = self.lock();
+        state.there.then(|| state.held.len())
+    }
+
+    /// Whoever held them is dead, and all that it held is gone.
+    pub fn is_lost(&self) {
+        *self.lock() = State::default();
+        self.told.notify_waiters();
+    }
+
+    /// Says something, a line each, in order. Returns at once.
+    pub fn say(&self, words: String) {
+        let mut state = self.lock();
+        if state.there {
+            if state.words.len() == WORDS {
+                state.words.pop_front();
+            }
+            state.words.push_back(words);
+            self.changed.notify_one();
+        }
     }
 
     /// Has it stored, unless it is. Returns at once.
     pub fn keep(&self, name: &Name, fd: BorrowedFd<'_>) {
         let mut state = self.lock();
-        if !self.there || state.held.contains(name) {
+        if !state.there || state.held.contains(name) {
+            return;
+        }
+        if state.length + name.cost() > NAMES {
+            if !std::mem::replace(&mut state.full, true) {
+                tracing::warn!(
+                    stored = state.held.len(),
+                    "no more pidfds can be passed on to a later sextond: further exits are exact as long as shim or sextond lives"
+                );
+            }
             return;
         }
         match fd.try_clone_to_owned() {
             Ok(fd) => {
-                state.held.insert(name.clone());
+                state.hold(name.clone());
                 state.pending.insert(name.clone(), Some(fd));
                 self.changed.notify_one();
             }
@@ -129,7 +193,8 @@ impl Store {
     pub fn release(&self, name: &Name) {
         let mut state = self.lock();
         state.inherited.remove(name);
-        if state.held.remove(name) {
+        if state.drop_name(name) {
+            state.full = false;
             state.pending.insert(name.clone(), None);
             self.changed.notify_one();
         }
@@ -144,14 +209,19 @@ impl Store {
         }
     }
 
-    /// Waits until the store has been told of this run, but not for long.
+    fn is_on_its_way(&self, name: &Name) -> bool {
+        let state = self.lock();
+        !state.failing && state.pending.contains_key(name)
+    }
+
+    /// Waits until the store has been told of this run, but not for long, and not for one that is known to be slow.
     pub async fn settled(&self, name: &Name) {
         let told = async {
             loop {
                 let told = self.told.notified();
                 tokio::pin!(told);
                 told.as_mut().enable();
-                if !self.lock().pending.contains_key(name) {
+                if !self.is_on_its_way(name) {
                     return;
                 }
                 told.await;
@@ -162,97 +232,79 @@ impl Store {
 
     /// Tells the store, until cancelled. What is pending then is told to nobody: it is of use only after a kill.
     pub async fn serve(&self, blocking: Blocking, cancel: CancellationToken) {
-        loop {
-            let next = {
-                let state = self.lock();
-                let next = state.pending.iter().next();
-                next.map(|(name, fd)| (name.clone(), fd.as_ref().map(|fd| fd.try_clone()).transpose()))
-            };
-            let Some((name, fd)) = next else {
+        while !cancel.is_cancelled() {
+            let Some(next) = self.next() else {
                 tokio::select! {
                     () = cancel.cancelled() => return,
                     () = self.changed.notified() => continue,
                 }
             };
-            let keeps = matches!(fd, Ok(Some(_)));
-            let subject = name.clone();
-            let told = blocking.run(format!("store {name}"), move || tell(&subject, fd?)).await;
-            self.was_told(&name, keeps, told);
+            let (what, message) = match next {
+                Next::Words(words) => (None, Ok((words, None))),
+                Next::Keep(name, fd) => {
+                    let words = format!("FDSTORE=1\nFDPOLL=0\nFDNAME={name}\n");
+                    (Some((name, true)), fd.map(|fd| (words, Some(fd))))
+                }
+                Next::Release(name) => {
+                    let words = format!("FDSTOREREMOVE=1\nFDNAME={name}\n");
+                    (Some((name, false)), Ok((words, None)))
+                }
+            };
+            let say = move || {
+                let (words, fd) = message?;
+                notify::say(&words, fd.as_ref().map(AsFd::as_fd), TOLD_WITHIN)
+            };
+            let told = blocking.run("tell the service manager", say).await;
+            self.was_told(what, told);
         }
     }
 
-    fn was_told(&self, name: &Name, kept: bool, told: io::Result<()>) {
-        let mut state = self.lock();
-        // It may have been released meanwhile: that is told next.
-        if state.pending.get(name).is_some_and(|pending| pending.is_some() == kept) || told.is_err() {
-            state.pending.remove(name);
+    fn next(&self) -> Option<Next> {
+        let state = self.lock();
+        if let Some(words) = state.words.front() {
+            return Some(Next::Words(words.clone()));
         }
-        match told {
-            Ok(()) => state.failing = false,
-            Err(e) => {
-                state.held.remove(name);
-                if !std::mem::replace(&mut state.failing, true) {
-                    tracing::warn!(%name, error = %e, "the descriptor store cannot be told: exits are exact as long as shim or sextond lives");
+        let (name, fd) = state.pending.iter().next()?;
+        Some(match fd {
+            Some(fd) => Next::Keep(name.clone(), fd.try_clone()),
+            None => Next::Release(name.clone()),
+        })
+    }
+
+    fn was_told(&self, what: Option<(Name, bool)>, told: io::Result<()>) {
+        let mut state = self.lock();
+        let slow = told.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock);
+        if let Err(e) = &told
+            && !std::mem::replace(&mut state.failing, true)
+        {
+            tracing::warn!(error = %e, "the service manager cannot be told: without its descriptor store exits are exact as long as shim or sextond lives");
+        }
+        state.failing &= told.is_err();
+        // A slow one is told again.
+        match what {
+            _ if slow => {}
+            None => drop(state.words.pop_front()),
+            Some((name, kept)) => {
+                // It may have been released meanwhile: that is told next.
+                if told.is_err() || state.pending.get(&name).is_some_and(|pending| pending.is_some() == kept) {
+                    state.pending.remove(&name);
+                }
+                if told.is_err() {
+                    state.drop_name(&name);
                 }
             }
         }
+        drop(state);
         self.told.notify_waiters();
     }
 }
 
-fn tell(name: &Name, fd: Option<OwnedFd>) -> io::Result<()> {
-    let name = name.to_string();
-    match &fd {
-        Some(fd) => {
-            let words = [NotifyState::FdStore, NotifyState::FdName(&name), NotifyState::Custom("FDPOLL=0")];
-            sd_notify::notify_with_fds(&words, &[fd.as_fd()])
-        }
-        None => sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(&name)]),
-    }
+enum Next {
+    Words(String),
+    Keep(Name, io::Result<OwnedFd>),
+    Release(Name),
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_told_apart_and_understood() {
-        let name = Name { id: "-a-1.b".parse().unwrap(), generation: 17 };
-        assert_eq!(name.to_string(), "pidfd-17--a-1.b");
-        assert_eq!(Name::parse("pidfd-17--a-1.b"), Some(name));
-        for bad in ["", "stored", "pidfd-", "pidfd-1", "pidfd-x-a", "pidfd-1-", "pidfd-1-a/b", "pidfd--1-a"] {
-            assert_eq!(Name::parse(bad), None, "{bad}");
-        }
-        // systemd takes at most 255 characters, without colons.
-        let long = Name { id: "x".repeat(128).parse().unwrap(), generation: u64::MAX };
-        assert!(long.to_string().len() <= 255);
-    }
-
-    #[test]
-    fn without_a_service_manager_nothing_is_kept() {
-        let store = Store::default();
-        let name = Name { id: "a".parse().unwrap(), generation: 1 };
-        store.keep(&name, std::io::stdin().as_fd());
-        assert_eq!((store.len(), store.lock().pending.len()), (None, 0));
-    }
-
-    #[tokio::test]
-    async fn a_release_overtakes_what_was_not_told_yet() {
-        let store = Store { there: true, ..Store::default() };
-        let name = Name { id: "a".parse().unwrap(), generation: 1 };
-        let (fd, _other) = std::io::pipe().unwrap();
-        store.keep(&name, fd.as_fd());
-        store.keep(&name, fd.as_fd());
-        assert!(store.lock().pending[&name].is_some());
-        store.release(&name);
-        assert!(store.lock().pending[&name].is_none());
-        // The keep was on its way when the release came: the release is still to be told.
-        store.was_told(&name, true, Ok(()));
-        assert!(store.lock().pending.contains_key(&name));
-        store.was_told(&name, false, Ok(()));
-        store.settled(&name).await;
-        assert_eq!(store.len(), Some(0));
-        store.release(&name);
-        assert!(store.lock().pending.is_empty(), "it is not there: nothing to be told");
-    }
-}
+#[path = "store_tests.rs"]
+mod tests;

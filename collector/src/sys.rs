@@ -1,7 +1,7 @@
 //! Everything `unsafe` of the collector.
 #![allow(unsafe_code)]
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, setrlimit};
 use sexton_common::runtime::NOT_INHERITED;
 use std::{
     io,
@@ -56,12 +56,31 @@ pub fn prepare_child(command: &mut tokio::process::Command, limit: Rlimit) {
     unsafe { command.pre_exec(set) };
 }
 
-/// A descriptor that was passed to us: by the kernel with a message (`SCM_RIGHTS`), or by whoever started us
-/// (sd_listen_fds(3)).
+/// More descriptors than any process has (`fs.nr_open` is at most this).
+pub const DESCRIPTORS: RawFd = 0x4000_0000;
+
+/// A descriptor that the kernel has just given us with a message (`SCM_RIGHTS`).
 #[must_use]
 pub fn own_fd(raw: RawFd) -> OwnedFd {
-    // SAFETY: it is open, and nobody else in this process knows of it.
+    // SAFETY: the caller has it from recvmsg(2), which makes a new descriptor that belongs to nobody else.
     unsafe { OwnedFd::from_raw_fd(raw) }
+}
+
+/// A descriptor that was open when this program was executed, from now on closed on exec; `None` if it was not. Only
+/// before anything else is opened.
+#[must_use]
+pub fn own_passed(raw: RawFd) -> Option<OwnedFd> {
+    // SAFETY: a plain system call, which fails if the descriptor is not open.
+    let open = unsafe { nix::libc::fcntl(raw, nix::libc::F_SETFD, nix::libc::FD_CLOEXEC) } == 0;
+    // SAFETY: it is open, and this program has opened nothing yet: nobody else owns it.
+    open.then(|| unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// SIGCHLD's default action: whoever started us may have ignored it, and the kernel would throw every status away.
+pub fn default_sigchld() {
+    // SAFETY: SIG_DFL runs no code.
+    let _ =
+        unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl) };
 }
 
 /// A descriptor that the event loop watches for reading.
@@ -74,15 +93,15 @@ pub fn watch_reading(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(io::Error::from)
 }
 
-/// Forks; the child's pid in the parent, `None` in the child. Only for the keeper, which has one thread.
+/// Forks; the child in the parent, `None` in the child. Only for the keeper, which has one thread.
 ///
 /// # Errors
 /// As fork(2).
-pub fn fork() -> io::Result<Option<u32>> {
+pub fn fork() -> io::Result<Option<Pid>> {
     // SAFETY: the keeper has no other thread whose locks could be held in the child.
     match unsafe { nix::unistd::fork() }? {
         nix::unistd::ForkResult::Child => Ok(None),
-        nix::unistd::ForkResult::Parent { child } => Ok(u32::try_from(child.as_raw()).ok()),
+        nix::unistd::ForkResult::Parent { child } => Ok(Pid::from_raw(child.as_raw())),
     }
 }
 
@@ -98,19 +117,30 @@ pub fn set_variable(name: &str, value: &std::ffi::OsStr) {
     unsafe { std::env::set_var(name, value) };
 }
 
-/// Puts these descriptors, none of them close-on-exec, at `first` and after it, over whatever is there. Only in a child
-/// that execs at once.
+/// Puts these descriptors at `first` and after it, not close-on-exec, over whatever is there. Only in a child that execs at
+/// once. Needs one descriptor more, however many there are.
 ///
 /// # Errors
-/// As dup(2): all are out of the way before the first is put in place.
+/// As dup(2).
 pub fn place(fds: &[BorrowedFd<'_>], first: RawFd) -> io::Result<()> {
-    let beyond = first + RawFd::try_from(fds.len()).map_err(io::Error::other)?;
-    let moved: Result<Vec<OwnedFd>, _> = fds.iter().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, beyond)).collect();
-    for (target, fd) in (first..).zip(moved?) {
-        // SAFETY: a plain system call; what was open at `target` is not used again in this process.
-        if unsafe { nix::libc::dup2(fd.as_raw_fd(), target) } < 0 {
-            return Err(io::Error::last_os_error());
+    let mut at: Vec<RawFd> = fds.iter().map(|fd| fd.as_raw_fd()).collect();
+    let last = |done: i32| if done < 0 { Err(io::Error::last_os_error()) } else { Ok(done) };
+    for (index, target) in (0..at.len()).zip(first..) {
+        let Some(&from) = at.get(index) else { break };
+        if from == target {
+            // SAFETY: a plain system call.
+            last(unsafe { nix::libc::fcntl(from, nix::libc::F_SETFD, 0) })?;
+            continue;
         }
+        // One that is still to be placed may lie there: it goes out of the way.
+        if let Some(other) = at.iter_mut().skip(index + 1).find(|other| **other == target) {
+            // SAFETY: a plain system call.
+            *other = last(unsafe { nix::libc::fcntl(target, nix::libc::F_DUPFD_CLOEXEC, first) })?;
+        }
+        // SAFETY: a plain system call; what was open at `target` is not used again in this process.
+        last(unsafe { nix::libc::dup2(from, target) })?;
+        // SAFETY: it has been placed, and this process execs: the owner of the number is never heard of again.
+        unsafe { nix::libc::close(from) };
     }
     Ok(())
 }

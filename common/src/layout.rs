@@ -62,11 +62,11 @@ impl Layout {
         self.state.join("sextond.lock")
     }
 
-    /// Where `sextond --keeper`, of pid `pid`, hears its daemon. One of its own: a second keeper, which fails for want
-    /// of the collector's lock, must not deafen the first.
+    /// Where `sextond --keeper`, of pid `pid` and begun at `since`, hears its daemon. One of its own: a second keeper,
+    /// which fails for want of the collector's lock, must not deafen the first, nor one of that pid in another namespace.
     #[must_use]
-    pub fn keeper_socket(&self, pid: u32) -> PathBuf {
-        self.state.join(format!("keeper.{pid}.sock"))
+    pub fn keeper_socket(&self, pid: u32, since: u64) -> PathBuf {
+        self.state.join(format!("keeper.{pid}.{since:x}.sock"))
     }
 
     /// The containers' directories.

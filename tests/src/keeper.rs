@@ -2,6 +2,7 @@
 
 use crate::{
     daemon::Daemon,
+    leftovers,
     node::Node,
     proc,
     wait::{LONG, wait_for, wait_until},
@@ -14,7 +15,8 @@ use sexton_common::{
 };
 use std::{
     fs::File,
-    process::{Child, ExitStatus, Stdio},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
 };
 
 /// `sextond --keeper`, and what it keeps.
@@ -32,8 +34,17 @@ impl Keeper {
     #[track_caller]
     #[must_use]
     pub fn start(node: &Node) -> Self {
+        Self::start_by(node, Daemon::command(node.layout(), &node.config()))
+    }
+
+    /// The same by a command of one's own, which lacks only `--keeper`.
+    ///
+    /// # Panics
+    /// If no collector answers.
+    #[track_caller]
+    #[must_use]
+    pub fn start_by(node: &Node, mut command: Command) -> Self {
         let words = File::options().append(true).create(true).open(node.log()).unwrap();
-        let mut command = Daemon::command(node.layout(), &node.config());
         command.arg("--keeper").env("SEXTON_TEST_NODE", node.prefix()).stdin(Stdio::null());
         let child = command.stdout(words.try_clone().unwrap()).stderr(words).spawn().unwrap();
         let mut keeper = Self { child, collector: 0 };
@@ -139,8 +150,7 @@ impl Keeper {
         self.signal(Signal::TERM);
         let status = self.wait();
         assert!(status.success(), "the keeper ended with {status}: {}", node.words());
-        let socket = node.layout().keeper_socket(self.pid());
-        assert!(!socket.exists(), "its socket is gone with it");
+        assert_eq!(sockets(node), Vec::<PathBuf>::new(), "its socket is gone with it");
         node.expect(&[]);
     }
 }
@@ -151,6 +161,16 @@ impl Drop for Keeper {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The sockets of all keepers.
+#[must_use]
+pub fn sockets(node: &Node) -> Vec<PathBuf> {
+    let entries = leftovers::entries(node.layout().state());
+    entries
+        .into_iter()
+        .filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("keeper.")))
+        .collect()
 }
 
 fn answers(node: &Node) -> Option<u32> {

@@ -3,7 +3,7 @@
 
 use rustix::process::{Signal, pidfd_send_signal};
 use sexton_common::{
-    ContainerId, ExitStatus, ProcessIdentity, Source, UnknownReason,
+    ContainerId, ExitStatus, Init, ProcessIdentity, Source, UnknownReason, durable,
     launch::Mode,
     wire::{Launched, State},
 };
@@ -48,8 +48,16 @@ fn gated_again(node: &Node, name: &str, bundle: &str) -> (ContainerId, Launched,
     (id, launched, gate)
 }
 
-fn name_of(launched: &Launched) -> String {
-    format!("pidfd-{}-{}", launched.generation, launched.id)
+/// One name for each run, and a short one: all of them are passed on in one variable.
+fn name_of(node: &Node, launched: &Launched) -> String {
+    let init: Init = durable::read(&node.layout().container(&launched.id).init()).unwrap().unwrap();
+    let mut number = init.process.pidfs_inode.unwrap();
+    let mut digits = Vec::new();
+    while number > 0 {
+        digits.push(char::from_digit((number % 36) as u32, 36).unwrap());
+        number /= 36;
+    }
+    format!("i{}", digits.into_iter().rev().collect::<String>())
 }
 
 /// Killed both, and ended, and reaped by a stranger, while nobody of ours lived.
@@ -62,8 +70,8 @@ fn a_service_manager_holds_what_both_would_have_known() {
     let mut manager = Manager::start(&node);
     let cases: Vec<_> = [0, 7, 255].map(|code| (code, gated(&node, &code.to_string()))).into();
     let created = node.create(&node.id("created"), &Bundle::new(&node, "created").sleeping().write());
-    let mut expected: Vec<_> = cases.iter().map(|(_, (_, launched, _))| name_of(launched)).collect();
-    expected.push(name_of(&created));
+    let mut expected: Vec<_> = cases.iter().map(|(_, (_, launched, _))| name_of(&node, launched)).collect();
+    expected.push(name_of(&node, &created));
     expected.sort();
     assert_eq!(manager.names(), expected, "stored before anybody was told that it runs");
     manager.kill_collector();
@@ -107,12 +115,13 @@ fn the_store_holds_what_runs_and_nothing_else() {
         manager.kill_collector();
         manager.start_collector(&node);
         node.wait_state(&id, State::Running);
-        let both = [name_of(&launched), name_of(&second)];
+        let mut both = [name_of(&node, &launched), name_of(&node, &second)];
+        both.sort();
         wait_for("each of them to be stored, once", LONG, || manager.names() == both);
     }
     gate.exit(3);
     node.wait_state(&id, State::Stopped);
-    wait_for("the store to let go of it", LONG, || manager.names() == [name_of(&second)]);
+    wait_for("the store to let go of it", LONG, || manager.names() == [name_of(&node, &second)]);
     node.remove(&id, false).unwrap();
     // Ended while the collector is away, with its shim: told and let go of at the next start.
     manager.kill_collector();
@@ -124,7 +133,7 @@ fn the_store_holds_what_runs_and_nothing_else() {
     wait_for("the store to let go of it", LONG, || manager.names().is_empty());
     // Removed behind sextond's back: of no use to anybody.
     let (gone, third, third_gate) = gated(&node, "c");
-    assert_eq!(manager.names(), [name_of(&third)]);
+    assert_eq!(manager.names(), [name_of(&node, &third)]);
     manager.kill_collector();
     third_gate.exit(0);
     wait_for("the record", LONG, || node.record(&gone).is_some() && proc::is_gone(third.shim_pid));
@@ -132,6 +141,38 @@ fn the_store_holds_what_runs_and_nothing_else() {
     std::fs::remove_dir_all(node.layout().container(&gone).path()).unwrap();
     manager.start_collector(&node);
     wait_for("the store to let go of it", LONG, || manager.names().is_empty());
+    node.remove_all();
+    manager.stop_collector();
+    node.finish();
+}
+
+/// An orphan is stored as long as it lives, however many collectors come and go.
+#[test]
+fn an_orphan_stays_stored() {
+    if cannot_run() {
+        return;
+    }
+    let node = Node::bare();
+    let mut manager = Manager::start(&node);
+    let (id, launched, gate) = gated(&node, "a");
+    let name = name_of(&node, &launched);
+    kill_shim(&launched);
+    node.wait_state(&id, State::Orphaned);
+    for _ in 0..3 {
+        manager.kill_collector();
+        manager.start_collector(&node);
+        node.wait_state(&id, State::Orphaned);
+        assert_eq!(manager.names(), std::slice::from_ref(&name));
+    }
+    manager.kill_collector();
+    gate.exit(33);
+    wait_for("a stranger to reap it", LONG, || proc::is_gone(launched.pid));
+    manager.start_collector(&node);
+    let info = node.wait(&id);
+    let exact = (Some(ExitStatus::Code(33)), Some(Source::Pidfd));
+    assert_eq!((info.status, info.source), exact, "{}", node.words());
+    node.wait_state(&id, State::Stopped);
+    wait_for("the store to be empty", LONG, || manager.names().is_empty());
     node.remove_all();
     manager.stop_collector();
     node.finish();
@@ -177,16 +218,25 @@ fn a_keeper_keeps_zombies_for_old_kernels() {
     let config = "[kernel]\npidfd_info_exit = false\n".to_owned();
     let node = Node::with(Options { daemon: false, config });
     let mut keeper = Keeper::start(&node);
-    let (id, launched, gate) = gated(&node, "a");
+    let all: Vec<_> = (1..=12).map(|code| (code, gated(&node, &code.to_string()))).collect();
     keeper.kill_collector(&node, || {
-        kill_shim(&launched);
-        gate.exit(9);
-        wait_for("its end", LONG, || proc::is_dead(launched.pid));
+        for (code, (_, launched, gate)) in &all {
+            kill_shim(launched);
+            gate.exit(*code);
+        }
+        wait_for("their end", LONG, || all.iter().all(|(_, (_, launched, _))| proc::is_dead(launched.pid)));
     });
-    let info = node.wait(&id);
-    assert_eq!((info.status, info.source), (Some(ExitStatus::Code(9)), Some(Source::Zombie)), "{}", node.words());
-    node.wait_state(&id, State::Stopped);
-    wait_for("the dead to be reaped", LONG, || proc::is_gone(launched.pid));
+    for (code, (id, launched, _)) in &all {
+        let info = node.wait(id);
+        assert_eq!(
+            (info.status, info.source),
+            (Some(ExitStatus::Code(*code)), Some(Source::Zombie)),
+            "{}",
+            node.words()
+        );
+        node.wait_state(id, State::Stopped);
+        wait_for("the dead to be reaped", LONG, || proc::is_gone(launched.pid));
+    }
     keeper.finish(node);
 }
 
@@ -224,6 +274,15 @@ fn old_kernels() {
         let info = node.wait(&id);
         assert_eq!((info.status, info.source), (Some(killed_by(9)), Some(Source::Waited)));
     }
+    // What a runtime leaves behind becomes our child, too, and is nobody's who waits for it.
+    let id = node.id("hook");
+    let hook = serde_json::json!({"poststop": [{"path": "/bin/sh", "args": ["sh", "-c", "sleep 0.1 </dev/null >/dev/null 2>&1 &"]}]});
+    let bundle = Bundle::new(&node, "hook").sh("exit 0").with(|config| config["hooks"] = hook);
+    let _ = node.run(&id, &bundle.write());
+    assert_eq!(node.wait(&id).status, Some(ExitStatus::Code(0)));
+    node.wait_state(&id, State::Stopped);
+    let daemon = node.daemon().pid();
+    wait_for("all children to be reaped", LONG, || proc::children(daemon).is_empty());
     // Somebody else's shim: its container is nobody's child that we know of. It is reaped while we cannot look.
     let id = node.id("foreign");
     let (bundle, gate) = Bundle::new(&node, "foreign").gated();

@@ -138,8 +138,10 @@ impl Task {
     }
 
     /// Its status is on disk: nobody needs to hold its pidfd, or its zombie.
-    fn let_go(&self) {
-        self.cx.store.release(&self.name());
+    pub(super) fn let_go(&self) {
+        if let Some(name) = self.name() {
+            self.cx.store.release(&name);
+        }
         if let Some(watch) = &self.watch {
             watch.reap();
         }

@@ -128,7 +128,7 @@ impl Task {
             mailbox: post.mailbox,
         };
         if task.verdict.as_ref().is_some_and(|verdict| verdict.durable) {
-            task.cx.store.release(&task.name());
+            task.let_go();
         } else if task.verdict.is_none() {
             task.watch_init(pidfd);
             match task.machine.phase {

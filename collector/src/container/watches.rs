@@ -20,9 +20,9 @@ use std::{
 use tokio::time::Instant;
 
 impl Task {
-    /// Its name in the descriptor store.
-    pub(super) fn name(&self) -> Name {
-        Name { id: self.launch.id.clone(), generation: self.launch.generation }
+    /// Its init's name in the descriptor store.
+    pub(super) fn name(&self) -> Option<Name> {
+        self.init.as_ref().map(|init| Name::of(&init.process))
     }
 
     /// Watches init. If it is gone already there is nothing to watch: its shim will tell, or has told.
@@ -31,8 +31,20 @@ impl Task {
             let rank = self.rank_of_pidfd();
             match self.cx.seat(rank) {
                 Some(seat) => self.watch_init_on(seat, pidfd),
-                None => self.want_pidfd(Some(rank)),
+                None => {
+                    self.store_unwatched(pidfd);
+                    self.want_pidfd(Some(rank));
+                }
             }
+        }
+    }
+
+    /// The service manager may have a descriptor to spare where we have none.
+    fn store_unwatched(&self, pidfd: Option<OwnedFd>) {
+        let Some(init) = self.init.as_ref().filter(|_| self.cx.store.len().is_some()) else { return };
+        let passed = pidfd.filter(|fd| init.process.is(fd));
+        if let Some(fd) = passed.or_else(|| init.process.open().ok().flatten()) {
+            self.cx.store.keep(&Name::of(&init.process), fd.as_fd());
         }
     }
 
@@ -46,7 +58,7 @@ impl Task {
         match InitWatch::open(init.process, pidfd) {
             Ok(watch) => {
                 if let Some(watch) = &watch {
-                    self.cx.store.keep(&self.name(), watch.fd());
+                    self.cx.store.keep(&Name::of(&init.process), watch.fd());
                 }
                 self.watch = watch.map(|watch| watch.on(seat));
                 self.want_pidfd(None);

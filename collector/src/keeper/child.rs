@@ -1,24 +1,24 @@
 //! sextond, as its keeper sees it.
 
 use super::held::Held;
-use crate::sys;
+use crate::{notify, sys};
 use nix::sys::signal::{SigSet, Signal};
-use rustix::process::{PidfdFlags, Rlimit, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal, waitid};
+use rustix::{
+    io::Errno,
+    process::{Pid, Rlimit, WaitId, WaitIdOptions, kill_process, waitid},
+};
 use std::{
     env,
     ffi::{CString, OsString},
     fmt, io,
-    os::{fd::OwnedFd, unix::ffi::OsStringExt},
+    os::unix::ffi::OsStringExt,
 };
-
-/// Where passed descriptors begin (sd_listen_fds(3)).
-const FIRST: i32 = 3;
 
 /// A sextond that we started.
 #[derive(Debug)]
 pub struct Child {
-    pid: u32,
-    pidfd: OwnedFd,
+    /// Our child, and not reaped but by us: the pid is nobody else's.
+    pid: Pid,
     stopping: bool,
 }
 
@@ -29,6 +29,8 @@ pub enum End {
     Code(u8),
     /// By a signal.
     Signal(i32),
+    /// Nobody knows.
+    Unseen,
 }
 
 impl fmt::Display for End {
@@ -36,6 +38,7 @@ impl fmt::Display for End {
         match self {
             Self::Code(code) => write!(f, "exited with {code}"),
             Self::Signal(number) => write!(f, "was killed by signal {number}"),
+            Self::Unseen => f.write_str("is gone"),
         }
     }
 }
@@ -68,7 +71,7 @@ impl Child {
                 sys::set_variable(name, value.as_ref());
             }
             let fds: Vec<_> = held.iter().map(|(_, fd)| fd).collect();
-            let done = sys::place(&fds, FIRST)
+            let done = sys::place(&fds, notify::FIRST)
                 .and_then(|()| {
                     rustix::process::setrlimit(rustix::process::Resource::Nofile, nofile).map_err(Into::into)
                 })
@@ -78,14 +81,13 @@ impl Child {
             super::say(&format!("execute {program:?}: {why}"));
             sys::leave(127)
         };
-        let raw = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Self { pid, pidfd: pidfd_open(raw, PidfdFlags::empty())?, stopping: false })
+        Ok(Self { pid, stopping: false })
     }
 
     /// Its pid.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.pid
+        self.pid.as_raw_nonzero().get().cast_unsigned()
     }
 
     /// It was asked to stop.
@@ -102,16 +104,19 @@ impl Child {
     /// Signals it. If it is dead, that is seen soon.
     pub fn signal(&self, signal: Signal) {
         if let Some(signal) = rustix::process::Signal::from_named_raw(signal as i32) {
-            let _ = pidfd_send_signal(&self.pidfd, signal);
+            let _ = kill_process(self.pid, signal);
         }
     }
 
     /// How it ended, if it has. Reaps it.
     #[must_use]
     pub fn ended(&self) -> Option<End> {
-        let status: WaitIdStatus =
-            waitid(WaitId::PidFd(rustix::fd::AsFd::as_fd(&self.pidfd)), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
-                .ok()??;
+        let status = match waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+            Ok(status) => status?,
+            // The kernel has reaped it for us.
+            Err(Errno::CHILD) => return Some(End::Unseen),
+            Err(_) => return None,
+        };
         match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => Some(End::Code(u8::try_from(code & 0xff).unwrap_or(1))),
             (None, signal) => Some(End::Signal(signal.unwrap_or(0))),

@@ -1,6 +1,7 @@
 //! The descriptors that sextond stored.
 
 use super::say;
+use crate::store::NAMES;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use sexton_common::identity::Stat;
 use std::{
@@ -11,9 +12,15 @@ use std::{
 /// The longest name (`sd_pid_notify_with_fds(3)`).
 const LONGEST: usize = 255;
 
-/// By name. As many as descriptors may be open: the kernel refuses the rest, which the sender is not told of, as with systemd.
-#[derive(Debug, Default)]
-pub struct Held(BTreeMap<String, Kept>);
+/// By name. What is beyond the bounds is not held, which the sender is not told of, as with systemd.
+#[derive(Debug)]
+pub struct Held {
+    kept: BTreeMap<String, Kept>,
+    most: usize,
+    /// Of all names, with a colon after each.
+    length: usize,
+    full: bool,
+}
 
 #[derive(Debug)]
 struct Kept {
@@ -23,23 +30,39 @@ struct Kept {
 }
 
 impl Held {
+    /// As many as that, and no more than their names can be passed on.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { kept: BTreeMap::new(), most, length: 0, full: false }
+    }
+
     /// Holds it, instead of what had that name.
     pub fn keep(&mut self, name: String, fd: OwnedFd) {
         let valid = |c: char| c.is_ascii() && !c.is_ascii_control() && c != ':';
         if name.is_empty() || name.len() > LONGEST || !name.chars().all(valid) {
             return say(&format!("a descriptor is not held: {name:?} is no name"));
         }
+        let more = if self.kept.contains_key(&name) { 0 } else { name.len() + 1 };
+        if more > 0 && (self.kept.len() >= self.most || self.length + more > NAMES) {
+            if !std::mem::replace(&mut self.full, true) {
+                say(&format!("no more than {} descriptors can be held", self.kept.len()));
+            }
+            return;
+        }
+        self.length += more;
         let process = pid_of(fd.as_fd()).and_then(|pid| {
             let stat = Stat::of(pid).ok()??;
             // Looked at again, since the pid may have changed hands between the two looks.
             (pid_of(fd.as_fd()) == Some(pid)).then_some((pid, stat.start_time))
         });
-        self.0.insert(name, Kept { fd, process });
+        self.kept.insert(name, Kept { fd, process });
     }
 
     /// Lets go of it. If its process is our child by now, it is reaped: its status is on disk.
     pub fn release(&mut self, name: &str) {
-        if let Some(kept) = self.0.remove(name) {
+        if let Some(kept) = self.kept.remove(name) {
+            self.length -= name.len() + 1;
+            self.full = false;
             let _ = waitid(WaitId::PidFd(kept.fd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
         }
     }
@@ -47,18 +70,18 @@ impl Held {
     /// Whether this process is held.
     #[must_use]
     pub fn has(&self, pid: u32, start_time: u64) -> bool {
-        self.0.values().any(|kept| kept.process == Some((pid, start_time)))
+        self.kept.values().any(|kept| kept.process == Some((pid, start_time)))
     }
 
     /// How many.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.kept.len()
     }
 
     /// All of them, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, BorrowedFd<'_>)> {
-        self.0.iter().map(|(name, kept)| (name.as_str(), kept.fd.as_fd()))
+        self.kept.iter().map(|(name, kept)| (name.as_str(), kept.fd.as_fd()))
     }
 }
 
@@ -80,7 +103,7 @@ mod tests {
         #[expect(clippy::zombie_processes, reason = "the release reaps it")]
         let child = Command::new("true").spawn().unwrap();
         let (identity, fd) = ProcessIdentity::open_pid(child.id()).unwrap();
-        let mut held = Held::default();
+        let mut held = Held::new(9);
         held.keep("a".into(), fd);
         assert!(held.has(identity.pid, identity.start_time) && !held.has(identity.pid, identity.start_time + 1));
         rustix::event::poll(
@@ -96,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_has_no_name_is_not_held() {
-        let mut held = Held::default();
+        let mut held = Held::new(9);
         for name in ["", "a:b", "a\n", "ä", &"x".repeat(256)] {
             held.keep(name.into(), std::io::stdin().as_fd().try_clone_to_owned().unwrap());
         }
@@ -105,5 +128,24 @@ mod tests {
             held.keep(name, std::io::stdin().as_fd().try_clone_to_owned().unwrap());
         }
         assert_eq!(held.iter().map(|(name, _)| name.len()).collect::<Vec<_>>(), [9, 255]);
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_is_held() {
+        let stdin = || std::io::stdin().as_fd().try_clone_to_owned().unwrap();
+        let mut few = Held::new(2);
+        for name in ["a", "b", "c", "a"] {
+            few.keep(name.into(), stdin());
+        }
+        assert_eq!(few.len(), 2);
+        few.release("a");
+        few.keep("c".into(), stdin());
+        assert_eq!(few.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["b", "c"]);
+        let mut long = Held::new(usize::MAX);
+        for n in 0..600 {
+            long.keep(format!("{n:0250}"), stdin());
+        }
+        let names: Vec<_> = long.iter().map(|(name, _)| name.len()).collect();
+        assert_eq!(names.len(), NAMES / 251);
     }
 }

@@ -11,7 +11,10 @@ mod inbox;
 
 use crate::{
     config::{Args, Config},
+    context::Context,
     exit::Backoff,
+    notify,
+    watch::InitWatch,
     zombies::{self, Fate, Zombies},
 };
 use child::{Child, End};
@@ -26,7 +29,7 @@ use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
     time::Timespec,
 };
-use sexton_common::private::private_dir;
+use sexton_common::{ProcessIdentity, Stamp, private::private_dir};
 use std::{
     fs,
     io::{self, Write},
@@ -34,6 +37,7 @@ use std::{
     os::unix::net::UnixDatagram,
     path::Path,
     process::ExitCode,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -41,6 +45,8 @@ use std::{
 const VARIABLE: &str = "SEXTON_KEEPER";
 /// Until sextond comes back; doubled each time that it did not even get ready.
 const RESTART: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+/// Descriptors that we need ourselves, to start and see sextond and to read `/proc`.
+const SPARE: usize = 24;
 /// How long sextond may take to stop. It stops within 1 s.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// How long a dead orphan is left to a sextond that is ready and has not asked us to hold its pidfd.
@@ -51,6 +57,23 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub fn of_this_process() -> Option<u32> {
     let named = std::env::var(VARIABLE).ok()?.parse().ok()?;
     (u32::try_from(nix::unistd::getppid().as_raw()) == Ok(named)).then_some(named)
+}
+
+/// Waits for our keeper's end: what it held is gone with it. sextond goes on.
+pub async fn miss(keeper: u32, cx: Arc<Context>) {
+    let watch = ProcessIdentity::of(keeper).and_then(|identity| InitWatch::open(identity, None));
+    if let Ok(Some(watch)) = watch {
+        tokio::select! {
+            () = cx.cancel.cancelled() => return,
+            _ = watch.step() => {}
+        }
+    }
+    cx.store.is_lost();
+    tracing::error!(
+        keeper,
+        "the keeper is dead, and so is its descriptor store: exits are exact as long as shim or sextond lives. \
+         Stop this sextond and start `sextond --keeper`; containers do not mind"
+    );
 }
 
 /// Keeps sextond until a signal ends it; then stops sextond and takes over its exit code. Containers run on.
@@ -110,7 +133,7 @@ impl Keeper {
         let layout = &config.layout;
         private_dir(layout.state()).map_err(|e| e.to_string())?;
         remove_stale_sockets(layout.state());
-        let path = layout.keeper_socket(std::process::id());
+        let path = layout.keeper_socket(std::process::id(), Stamp::now().boot_ns / 1000);
         let inbox = Inbox::bind(&path).map_err(|e| failed(&format!("listen on {}", path.display()), e))?;
         prctl::set_child_subreaper(true).map_err(|e| failed("become subreaper", io::Error::from_raw_os_error(e)))?;
         let mut wanted = SigSet::empty();
@@ -123,10 +146,11 @@ impl Keeper {
         let nofile = getrlimit(Resource::Nofile);
         // One descriptor a container.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: nofile.maximum, maximum: nofile.maximum });
+        let most = nofile.maximum.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
         Ok(Self {
             inbox,
             signals,
-            held: Held::default(),
+            held: Held::new(most.saturating_sub(SPARE)),
             zombies: Zombies::default(),
             nofile,
             child: None,
@@ -174,8 +198,8 @@ impl Keeper {
                 if ready {
                     (self.ready, self.never_ready, self.failures) = (true, false, 0);
                 }
-                // Whoever keeps us hears what it would hear of sextond itself.
-                let _ = sd_notify::notify(&[sd_notify::NotifyState::Custom(&words)]);
+                // Whoever keeps us hears what it would hear of sextond itself; but never waits for it.
+                let _ = notify::say(&words, None, Duration::ZERO);
             }
         }
     }

@@ -61,6 +61,13 @@ fn it_comes_back_however_often_it_is_killed_and_containers_do_not_mind() {
         keeper.kill_collector(&node, || {});
         assert_eq!(node.wait_state(&id, State::Running).pid, Some(launched.pid));
     }
+    // Its socket is made anew for the next one.
+    for socket in sexton_tests::keeper::sockets(&node) {
+        std::fs::remove_file(socket).unwrap();
+    }
+    keeper.kill_collector(&node, || {});
+    let stored = || matches!(node.ask(&Request::Node {}), Ok(Reply::Node(about)) if about.stored == Some(1));
+    wait_for("it to be stored", LONG, stored);
     // What sextond started itself, and its own zombies, are reaped at once.
     let zombies = || proc::children(keeper.pid()).into_iter().filter(|&pid| proc::is_dead(pid)).count();
     wait_for("no zombie to be left", LONG, || zombies() == 0);

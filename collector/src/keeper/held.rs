@@ -5,7 +5,7 @@ use crate::store::NAMES;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use sexton_common::identity::Stat;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
@@ -67,10 +67,10 @@ impl Held {
         }
     }
 
-    /// Whether this process is held.
+    /// The processes that are held, by pid and start time.
     #[must_use]
-    pub fn has(&self, pid: u32, start_time: u64) -> bool {
-        self.kept.values().any(|kept| kept.process == Some((pid, start_time)))
+    pub fn processes(&self) -> HashSet<(u32, u64)> {
+        self.kept.values().filter_map(|kept| kept.process).collect()
     }
 
     /// How many.
@@ -105,7 +105,7 @@ mod tests {
         let (identity, fd) = ProcessIdentity::open_pid(child.id()).unwrap();
         let mut held = Held::new(9);
         held.keep("a".into(), fd);
-        assert!(held.has(identity.pid, identity.start_time) && !held.has(identity.pid, identity.start_time + 1));
+        assert_eq!(held.processes(), HashSet::from([(identity.pid, identity.start_time)]));
         rustix::event::poll(
             &mut [rustix::event::PollFd::new(&identity.open().unwrap().unwrap(), rustix::event::PollFlags::IN)],
             None,

@@ -57,11 +57,18 @@ impl Inbox {
     /// # Errors
     /// As bind(2).
     pub fn bind(path: &Path) -> io::Result<Self> {
-        let socket = UnixDatagram::bind(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        socket.set_nonblocking(true)?;
-        setsockopt(&socket, PassCred, &true)?;
-        Ok(Self { socket, path: path.into() })
+        Ok(Self { socket: listen(path)?, path: path.into() })
+    }
+
+    /// Listens anew if somebody has removed the socket; what was said before and not heard goes with it.
+    ///
+    /// # Errors
+    /// As [`Inbox::bind`].
+    pub fn make_sure(&mut self) -> io::Result<()> {
+        if fs::symlink_metadata(&self.path).is_err() {
+            self.socket = listen(&self.path)?;
+        }
+        Ok(())
     }
 
     /// Where.
@@ -103,6 +110,14 @@ impl Inbox {
         }
         Ok(understand(&String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()), fds))
     }
+}
+
+fn listen(path: &Path) -> io::Result<UnixDatagram> {
+    let socket = UnixDatagram::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    socket.set_nonblocking(true)?;
+    setsockopt(&socket, PassCred, &true)?;
+    Ok(socket)
 }
 
 fn understand(words: &str, mut fds: Vec<OwnedFd>) -> Option<Message> {

@@ -5,16 +5,17 @@
 //! `FDSTOREREMOVE`, `FDNAME`; and hands the descriptors to the next daemon as `LISTEN_FDS`. It is a subreaper that reaps
 //! nobody whose status somebody may still want: a zombie tells it too (`/proc/PID/stat`), on every kernel.
 
+mod above;
 mod child;
 mod held;
 mod inbox;
 
+pub use above::{miss, of_this_process};
+
 use crate::{
     config::{Args, Config},
-    context::Context,
     exit::Backoff,
     notify,
-    watch::InitWatch,
     zombies::{self, Fate, Zombies},
 };
 use child::{Child, End};
@@ -29,7 +30,7 @@ use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
     time::Timespec,
 };
-use sexton_common::{ProcessIdentity, Stamp, private::private_dir};
+use sexton_common::{Stamp, private::private_dir};
 use std::{
     fs,
     io::{self, Write},
@@ -37,7 +38,6 @@ use std::{
     os::unix::net::UnixDatagram,
     path::Path,
     process::ExitCode,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -45,36 +45,15 @@ use std::{
 const VARIABLE: &str = "SEXTON_KEEPER";
 /// Until sextond comes back; doubled each time that it did not even get ready.
 const RESTART: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+/// Many die at once: one look for all of them; and another one.
+const PAUSE: Duration = Duration::from_millis(50);
+const AGAIN: Duration = Duration::from_secs(1);
 /// Descriptors that we need ourselves, to start and see sextond and to read `/proc`.
 const SPARE: usize = 24;
 /// How long sextond may take to stop. It stops within 1 s.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// How long a dead orphan is left to a sextond that is ready and has not asked us to hold its pidfd.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Our keeper's pid, if we have one.
-#[must_use]
-pub fn of_this_process() -> Option<u32> {
-    let named = std::env::var(VARIABLE).ok()?.parse().ok()?;
-    (u32::try_from(nix::unistd::getppid().as_raw()) == Ok(named)).then_some(named)
-}
-
-/// Waits for our keeper's end: what it held is gone with it. sextond goes on.
-pub async fn miss(keeper: u32, cx: Arc<Context>) {
-    let watch = ProcessIdentity::of(keeper).and_then(|identity| InitWatch::open(identity, None));
-    if let Ok(Some(watch)) = watch {
-        tokio::select! {
-            () = cx.cancel.cancelled() => return,
-            _ = watch.step() => {}
-        }
-    }
-    cx.store.is_lost();
-    tracing::error!(
-        keeper,
-        "the keeper is dead, and so is its descriptor store: exits are exact as long as shim or sextond lives. \
-         Stop this sextond and start `sextond --keeper`; containers do not mind"
-    );
-}
 
 /// Keeps sextond until a signal ends it; then stops sextond and takes over its exit code. Containers run on.
 #[must_use]
@@ -124,7 +103,10 @@ struct Keeper {
     failures: u32,
     start_at: Option<Instant>,
     kill_at: Option<Instant>,
+    /// When dead children are looked at; none, if nobody has died.
     reap_at: Option<Instant>,
+    /// Once more after that: the kernel's list of children may miss some while others go (proc(5)).
+    again_at: Option<Instant>,
 }
 
 impl Keeper {
@@ -134,7 +116,10 @@ impl Keeper {
         private_dir(layout.state()).map_err(|e| e.to_string())?;
         remove_stale_sockets(layout.state());
         let path = layout.keeper_socket(std::process::id(), Stamp::now().boot_ns / 1000);
-        let inbox = Inbox::bind(&path).map_err(|e| failed(&format!("listen on {}", path.display()), e))?;
+        let inbox = Inbox::bind(&path).map_err(|e| {
+            let hint = if e.kind() == io::ErrorKind::InvalidInput { ": give a shorter --state-dir" } else { "" };
+            format!("listen on {}: {e}{hint}", path.display())
+        })?;
         prctl::set_child_subreaper(true).map_err(|e| failed("become subreaper", io::Error::from_raw_os_error(e)))?;
         let mut wanted = SigSet::empty();
         for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
@@ -160,6 +145,7 @@ impl Keeper {
             start_at: Some(Instant::now()),
             kill_at: None,
             reap_at: None,
+            again_at: None,
         })
     }
 
@@ -197,6 +183,7 @@ impl Keeper {
             Message::State { ready, words } => {
                 if ready {
                     (self.ready, self.never_ready, self.failures) = (true, false, 0);
+                    self.reap_at = Some(Instant::now());
                 }
                 // Whoever keeps us hears what it would hear of sextond itself; but never waits for it.
                 let _ = notify::say(&words, None, Duration::ZERO);
@@ -232,6 +219,9 @@ impl Keeper {
             return Ok(());
         }
         self.start_at = None;
+        if let Err(e) = self.inbox.make_sure() {
+            say(&format!("listen on {}: {e}: nothing can be stored", self.inbox.path().display()));
+        }
         let names = [("NOTIFY_SOCKET", self.inbox.path().into()), (VARIABLE, std::process::id().to_string().into())];
         match Child::start(&names, &self.held, self.nofile) {
             Ok(child) => self.child = Some(child),
@@ -248,6 +238,11 @@ impl Keeper {
 
     fn pass_on(&mut self, number: u32) -> ControlFlow<()> {
         let signal = i32::try_from(number).ok().and_then(|number| Signal::try_from(number).ok());
+        if signal == Some(Signal::SIGCHLD) {
+            let now = Instant::now();
+            self.reap_at = self.reap_at.or(Some(now + PAUSE)).map(|at| at.min(now + PAUSE));
+            self.again_at = Some(now + AGAIN);
+        }
         let Some(signal) = signal.filter(|&signal| signal != Signal::SIGCHLD) else {
             return ControlFlow::Continue(());
         };
@@ -268,19 +263,24 @@ impl Keeper {
     }
 
     fn reap(&mut self) {
-        let (held, ready) = (&self.held, self.ready);
+        let now = Instant::now();
+        let due = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
+        if !(due(&mut self.reap_at) | due(&mut self.again_at)) {
+            return;
+        }
+        let (held, ready) = (self.held.processes(), self.ready);
         let daemon = self.child.as_ref().map(Child::pid);
         self.reap_at = self.zombies.reap(PATIENCE, |pid, stat| match () {
             () if Some(pid) == daemon => Fate::Never,
             // What a sextond before had started itself, and shims that have done their work.
             () if zombies::is_of_our_session(stat) || zombies::is_done_shim(pid, stat) => Fate::Now,
-            () if held.has(pid, stat.start_time) || !ready => Fate::Never,
+            () if held.contains(&(pid, stat.start_time)) || !ready => Fate::Never,
             () => Fate::Later,
         });
     }
 
     fn sleep(&self) {
-        let until = [self.start_at, self.kill_at, self.reap_at].into_iter().flatten().min();
+        let until = [self.start_at, self.kill_at, self.reap_at, self.again_at].into_iter().flatten().min();
         let timeout = until.map(|at| at.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let mut ready = [PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&self.inbox, PollFlags::IN)];

@@ -1,5 +1,5 @@
 use super::*;
-use sexton_common::identity::BootId;
+use sexton_common::{ProcessIdentity, identity::BootId};
 
 fn identity(pid: u32, pidfs_inode: Option<u64>) -> ProcessIdentity {
     ProcessIdentity { pid, start_time: 36, boot_id: BootId([0; 16]), pidfs_inode }

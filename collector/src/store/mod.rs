@@ -4,11 +4,14 @@
 //! systemd's (`FileDescriptorStoreMax=`, sd_pid_notify_with_fds(3)), or our own [`crate::keeper`]'s, which speaks the
 //! same words. `FDPOLL=0`: systemd would else let go of a pidfd the moment that it becomes interesting.
 
+mod name;
+
+pub use name::Name;
+
 use crate::{blocking::Blocking, notify};
-use sexton_common::ProcessIdentity;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    fmt, io,
+    io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -26,54 +29,6 @@ const TOLD_WITHIN: Duration = Duration::from_millis(500);
 pub const NAMES: usize = 100 * 1024;
 /// Words that wait to be said; the oldest go.
 const WORDS: usize = 16;
-
-/// A stored descriptor's name: one for each run's init, which the pidfd itself identifies. As short as can be.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Name(String);
-
-impl Name {
-    /// For the init of a run.
-    #[must_use]
-    pub fn of(init: &ProcessIdentity) -> Self {
-        Self(match init.pidfs_inode {
-            Some(inode) => format!("i{}", short(inode)),
-            None => format!("p{}.{}", short(init.pid.into()), short(init.start_time)),
-        })
-    }
-
-    /// From the name in the store; `None` if it is not one of ours.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.strip_prefix(['i', 'p'])?;
-        let ours = !digits.is_empty() && digits.bytes().all(|c| c == b'.' || DIGITS.contains(&c));
-        ours.then(|| Self(text.to_owned()))
-    }
-
-    fn cost(&self) -> usize {
-        // And the colon.
-        self.0.len() + 1
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-
-fn short(mut number: u64) -> String {
-    let mut digits = VecDeque::new();
-    loop {
-        let digit = usize::try_from(number % 36).unwrap_or(0);
-        digits.push_front(char::from(DIGITS[digit]));
-        number /= 36;
-        if number == 0 {
-            return digits.into_iter().collect();
-        }
-    }
-}
 
 /// See the module. Without a service manager it does nothing.
 #[derive(Debug, Default)]
@@ -139,11 +94,11 @@ impl Store {
         self.lock().inherited.remove(name)
     }
 
-    /// How many descriptors lie there; `None` without a store.
+    /// How many descriptors lie there; `None` without a store that answers.
     #[must_use]
     pub fn len(&self) -> Option<usize> {
         let state = self.lock();
-        state.there.then(|| state.held.len())
+        (state.there && !state.failing).then(|| state.held.len())
     }
 
     /// Whoever held them is dead, and all that it held is gone.
@@ -277,7 +232,7 @@ impl Store {
         if let Err(e) = &told
             && !std::mem::replace(&mut state.failing, true)
         {
-            tracing::warn!(error = %e, "the service manager cannot be told: without its descriptor store exits are exact as long as shim or sextond lives");
+            tracing::warn!(error = %e, socket = ?std::env::var_os("NOTIFY_SOCKET").unwrap_or_default(), "the service manager cannot be told: without its descriptor store exits are exact as long as shim or sextond lives");
         }
         state.failing &= told.is_err();
         // A slow one is told again.
@@ -306,5 +261,4 @@ enum Next {
 }
 
 #[cfg(test)]
-#[path = "store_tests.rs"]
 mod tests;

@@ -1,0 +1,47 @@
+//! A node's collector: started, stopped, killed.
+
+use super::Node;
+use crate::daemon::Daemon;
+use rustix::process::Signal;
+use std::time::Duration;
+
+impl Node {
+    /// Starts the collector, again.
+    ///
+    /// # Panics
+    /// If it does not get ready.
+    #[track_caller]
+    pub fn start_daemon(&mut self) {
+        assert!(self.daemon.is_none(), "it runs");
+        self.daemon = Some(Daemon::start(&self.layout, &self.config(), &self.env, &self.log(), &self.limits));
+    }
+
+    /// The collector.
+    ///
+    /// # Panics
+    /// If none was started.
+    #[track_caller]
+    pub fn daemon(&mut self) -> &mut Daemon {
+        self.daemon.as_mut().unwrap()
+    }
+
+    /// SIGTERM, and what belongs to it: exit 0 in about a second.
+    ///
+    /// # Panics
+    /// If it takes longer or says otherwise.
+    #[track_caller]
+    pub fn terminate_daemon(&mut self) {
+        let (status, took) = self.daemon().stop(Signal::TERM);
+        self.daemon = None;
+        assert!(status.success(), "sextond ended with {status}: {}", self.words());
+        // One second is promised; the second one is for a loaded machine.
+        assert!(took < Duration::from_secs(2), "sextond took {took:?} to stop: {}", self.words());
+    }
+
+    /// SIGKILL.
+    #[track_caller]
+    pub fn kill_daemon(&mut self) {
+        self.daemon().kill();
+        self.daemon = None;
+    }
+}

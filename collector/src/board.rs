@@ -9,7 +9,7 @@ use sexton_common::{
     wire::{ContainerInfo, Event, EventKind},
 };
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::watch;
@@ -109,14 +109,11 @@ impl Board {
         (inner.seq, inner.containers.values().cloned().collect())
     }
 
-    /// Whether `pid` is, or was, the shim of a container.
-    pub fn has_shim(&self, pid: u32) -> bool {
-        self.lock().containers.values().any(|info| info.shim_pid == Some(pid))
-    }
-
-    /// Whether `pid` is the init of a container whose end is not known yet.
-    pub fn awaits(&self, pid: u32) -> bool {
-        self.lock().containers.values().any(|info| info.pid == Some(pid) && info.status.is_none())
+    /// The inits of the containers whose end is not known yet, and the shims of all.
+    pub fn processes(&self) -> (HashSet<u32>, HashSet<u32>) {
+        let inner = self.lock();
+        let awaited = inner.containers.values().filter(|info| info.status.is_none()).filter_map(|info| info.pid);
+        (awaited.collect(), inner.containers.values().filter_map(|info| info.shim_pid).collect())
     }
 
     /// How many containers, and the last sequence number.

@@ -25,6 +25,8 @@ pub struct Budget {
     pub threads: usize,
 }
 
+/// Below this nothing works.
+pub const LEAST: u64 = 48;
 /// What the collector opens for itself: event loop, log, lock, socket, signals, inotify.
 const OWN: u64 = 16;
 /// No process has more descriptors than this (`fs.nr_open`), and none is without a limit.

@@ -70,6 +70,14 @@ fn start(args: &config::Args, passed: Vec<(String, OwnedFd)>) -> Result<(), Stri
         tracing::warn!(error = %e, "the signal mask stays as it was inherited");
     }
     let (budget, children_nofile) = budget::raise(passed.len());
+    if budget::limit() < budget::LEAST {
+        let words = "raise LimitNOFILE in sextond.service, or `ulimit -n`";
+        return Err(format!(
+            "{} descriptors are too few to work with, {} are the least: {words}",
+            budget::limit(),
+            budget::LEAST
+        ));
+    }
     let store = Store::new(passed);
     // One thread does everything that does not block: containers are many, cores are the containers'.
     let runtime = tokio::runtime::Builder::new_current_thread()

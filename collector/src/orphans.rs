@@ -24,23 +24,34 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub fn adopt(overseer: &Arc<Overseer>) -> io::Result<()> {
     prctl::set_child_subreaper(true).map_err(io::Error::from_raw_os_error)?;
     let mut died = signal(SignalKind::child())?;
-    let overseer_of_task = overseer.clone();
+    let cx = overseer.cx.clone();
     overseer.tasks.spawn(async move {
-        let cx = &overseer_of_task.cx;
         let mut zombies = Zombies::default();
         loop {
-            let fate = |pid, stat: &Stat| match () {
-                // A runtime, or the first process of a launch: somebody here waits for it, and soon has it. Or what a runtime
-                // left behind.
-                () if zombies::is_of_our_session(stat) => Fate::Later,
-                () if zombies::is_done_shim(pid, stat) || cx.board.has_shim(pid) => Fate::Now,
-                () if cx.board.awaits(pid) => Fate::Never,
-                () => Fate::Later,
+            let (awaited, shims) = cx.board.processes();
+            let begin = Instant::now();
+            // In `/proc`, for every child: not on the event loop.
+            let look = move || {
+                let fate = |pid, stat: &Stat| match () {
+                    // An init first: it may call itself what it likes.
+                    () if awaited.contains(&pid) => Fate::Never,
+                    // A runtime, or the first process of a launch: somebody here waits for it, and soon has it. Or what a
+                    // runtime left behind.
+                    () if zombies::is_of_our_session(stat) => Fate::Later,
+                    () if shims.contains(&pid) || zombies::is_done_shim(pid, stat) => Fate::Now,
+                    () => Fate::Later,
+                };
+                let next = zombies.reap(PATIENCE, fate);
+                (zombies, next)
             };
-            let next = zombies.reap(PATIENCE, fate).map(Instant::from_std);
+            let next;
+            (zombies, next) = cx.cleaner.blocking.run("reap orphans", look).await;
+            let next = next.map(Instant::from_std);
+            // The more children there are to look at, the less often.
+            let pause = PAUSE.max(begin.elapsed() * 20);
             tokio::select! {
                 () = cx.cancel.cancelled() => return,
-                _ = died.recv() => sleep(PAUSE).await,
+                _ = died.recv() => sleep(pause).await,
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
         }

@@ -279,3 +279,44 @@ fn what_was_not_passed_is_not_taken() {
     assert!(child.wait().unwrap().success(), "{}", node.words());
     node.finish();
 }
+
+#[test]
+fn too_few_descriptors_are_refused_in_words() {
+    if skipped() {
+        return;
+    }
+    let node = Node::bare();
+    let plain = Daemon::command(node.layout(), &node.config());
+    let mut command = std::process::Command::new("prlimit");
+    let ended = run(command.arg("--nofile=30").arg(plain.get_program()).args(plain.get_args()));
+    assert!(ended.code() == 1 && ended.stderr.contains("raise LimitNOFILE"), "{}: {}", ended.code(), ended.stderr);
+    node.finish();
+}
+
+/// What others have stored under sextond's roof is let go of.
+#[test]
+fn what_is_not_ours_does_not_stay_stored() {
+    if skipped() {
+        return;
+    }
+    let node = Node::bare();
+    let mut keeper = Keeper::start(&node);
+    let sender = UnixDatagram::unbound().unwrap();
+    sender.connect(&sexton_tests::keeper::sockets(&node)[0]).unwrap();
+    let stdin = std::io::stdin();
+    let fds = [std::os::fd::AsRawFd::as_raw_fd(&stdin)];
+    let control = [nix::sys::socket::ControlMessage::ScmRights(&fds)];
+    let parts = [std::io::IoSlice::new(b"FDSTORE=1\nFDNAME=somebody's\n")];
+    let flags = nix::sys::socket::MsgFlags::empty();
+    nix::sys::socket::sendmsg::<()>(std::os::fd::AsRawFd::as_raw_fd(&sender), &parts, &control, flags, None).unwrap();
+    for held in ["1 descriptors", "0 descriptors"] {
+        keeper.kill_collector(&node, || {});
+        assert!(node.words().contains(held), "{held}: {}", node.words());
+        let own = |pid| proc::descriptors(pid).values().sum::<usize>();
+        let before = own(keeper.pid());
+        wait_for("it to be let go of", LONG, || {
+            held.starts_with('0') || own(keeper.pid()) < before || node.words().contains("not ours")
+        });
+    }
+    keeper.finish(node);
+}

@@ -11,7 +11,8 @@ use std::{
     env,
     ffi::{CString, OsString},
     fmt, io,
-    os::unix::ffi::OsStringExt,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::Path,
 };
 
 /// A sextond that we started.
@@ -44,18 +45,15 @@ impl fmt::Display for End {
 }
 
 impl Child {
-    /// Starts our own program once more, without `--keeper`, with what is held. It is looked up by its path, so that an
-    /// upgrade is effective. `variables` are added to its environment, and `nofile` is its limit.
+    /// Starts sextond's program, with our own arguments but `--keeper`, and with what is held. `variables` are added to its environment, and `nofile` is its limit.
     ///
     /// # Errors
     /// As fork(2), exec's own failure is an exit with 127.
-    pub fn start(variables: &[(&str, OsString)], held: &Held, nofile: Rlimit) -> io::Result<Self> {
-        let program = env::current_exe()?;
-        let program = program.to_string_lossy().trim_end_matches(" (deleted)").to_owned();
+    pub fn start(program: &Path, variables: &[(&str, OsString)], held: &Held, nofile: Rlimit) -> io::Result<Self> {
         let args = env::args_os().skip(1).filter(|arg| arg != "--keeper");
         let argv: Result<Vec<CString>, _> =
             std::iter::once(OsString::from("sextond")).chain(args).map(|arg| CString::new(arg.into_vec())).collect();
-        let (program, argv) = (CString::new(program)?, argv?);
+        let (program, argv) = (CString::new(program.as_os_str().as_bytes())?, argv?);
         let names: Vec<&str> = held.iter().map(|(name, _)| name).collect();
         let Some(pid) = sys::fork()? else {
             // The child: one thread, and never back.

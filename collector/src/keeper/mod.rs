@@ -36,7 +36,7 @@ use std::{
     io::{self, Write},
     ops::ControlFlow,
     os::unix::net::UnixDatagram,
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -90,6 +90,8 @@ fn remove_stale_sockets(dir: &Path) {
 }
 
 struct Keeper {
+    /// Looked up once, by its path, so that an upgrade in its place is effective.
+    program: PathBuf,
     inbox: Inbox,
     signals: SignalFd,
     held: Held,
@@ -107,6 +109,7 @@ struct Keeper {
     reap_at: Option<Instant>,
     /// Once more after that: the kernel's list of children may miss some while others go (proc(5)).
     again_at: Option<Instant>,
+    look_took: Duration,
 }
 
 impl Keeper {
@@ -133,6 +136,7 @@ impl Keeper {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: nofile.maximum, maximum: nofile.maximum });
         let most = nofile.maximum.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
         Ok(Self {
+            program: std::env::current_exe().map_err(|e| failed("find our own program", e))?,
             inbox,
             signals,
             held: Held::new(most.saturating_sub(SPARE)),
@@ -146,6 +150,7 @@ impl Keeper {
             kill_at: None,
             reap_at: None,
             again_at: None,
+            look_took: Duration::ZERO,
         })
     }
 
@@ -223,7 +228,7 @@ impl Keeper {
             say(&format!("listen on {}: {e}: nothing can be stored", self.inbox.path().display()));
         }
         let names = [("NOTIFY_SOCKET", self.inbox.path().into()), (VARIABLE, std::process::id().to_string().into())];
-        match Child::start(&names, &self.held, self.nofile) {
+        match Child::start(&self.program, &names, &self.held, self.nofile) {
             Ok(child) => self.child = Some(child),
             Err(e) if self.never_ready => return Err(format!("start sextond: {e}")),
             Err(e) => {
@@ -240,7 +245,9 @@ impl Keeper {
         let signal = i32::try_from(number).ok().and_then(|number| Signal::try_from(number).ok());
         if signal == Some(Signal::SIGCHLD) {
             let now = Instant::now();
-            self.reap_at = self.reap_at.or(Some(now + PAUSE)).map(|at| at.min(now + PAUSE));
+            // The more children there are to look at, the less often.
+            let soon = now + PAUSE.max(self.look_took * 20);
+            self.reap_at = self.reap_at.or(Some(soon)).map(|at| at.min(soon));
             self.again_at = Some(now + AGAIN);
         }
         let Some(signal) = signal.filter(|&signal| signal != Signal::SIGCHLD) else {
@@ -271,12 +278,14 @@ impl Keeper {
         let (held, ready) = (self.held.processes(), self.ready);
         let daemon = self.child.as_ref().map(Child::pid);
         self.reap_at = self.zombies.reap(PATIENCE, |pid, stat| match () {
-            () if Some(pid) == daemon => Fate::Never,
+            // What is held first: an init may call itself what it likes.
+            () if Some(pid) == daemon || held.contains(&(pid, stat.start_time)) => Fate::Never,
             // What a sextond before had started itself, and shims that have done their work.
             () if zombies::is_of_our_session(stat) || zombies::is_done_shim(pid, stat) => Fate::Now,
-            () if held.contains(&(pid, stat.start_time)) || !ready => Fate::Never,
+            () if !ready => Fate::Never,
             () => Fate::Later,
         });
+        self.look_took = now.elapsed();
     }
 
     fn sleep(&self) {

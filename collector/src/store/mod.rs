@@ -78,7 +78,10 @@ impl Store {
                     state.hold(name.clone());
                     state.inherited.insert(name, fd);
                 }
-                None => tracing::warn!(name = text, "a descriptor was passed on that is not ours: closed"),
+                None => {
+                    tracing::warn!(name = text, "a descriptor was passed on that is not ours: closed");
+                    state.pending.insert(Name::foreign(text), None);
+                }
             }
         }
         Self { state: Mutex::new(state), ..Self::default() }

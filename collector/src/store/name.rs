@@ -25,6 +25,12 @@ impl Name {
         ours.then(|| Self(text.to_owned()))
     }
 
+    /// Whatever somebody else has stored.
+    #[must_use]
+    pub fn foreign(text: String) -> Self {
+        Self(text)
+    }
+
     /// What it costs to pass it on.
     #[must_use]
     pub fn cost(&self) -> usize {

@@ -97,10 +97,12 @@ impl InitWatch {
     /// How it ended, if the kernel still says so; with `info_exit` it is asked about the reaped, too. Does not wait.
     #[must_use]
     pub fn death(&self, info_exit: bool) -> Death {
-        let told = if info_exit { sys::pidfd_exit_status(self.fd.get_ref().as_fd()) } else { None };
-        told.map(|raw| (ExitStatus::from_raw(raw), Source::Pidfd))
-            .or_else(|| self.waited())
-            .or_else(|| zombie(&self.identity))
+        let told = || {
+            let raw = if info_exit { sys::pidfd_exit_status(self.fd.get_ref().as_fd()) } else { None };
+            raw.map(|raw| (ExitStatus::from_raw(raw), Source::Pidfd))
+        };
+        // Asked again at the end: it may be reaped while the others are asked.
+        told().or_else(|| self.waited()).or_else(|| zombie(&self.identity)).or_else(told)
     }
 
     /// As its parent knows it, if we have become that (waitid(2) with `P_PIDFD`, Linux 5.4).

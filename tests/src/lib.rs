@@ -40,7 +40,7 @@ pub use bundle::{Bundle, Gate};
 pub use command::{Ended, run};
 pub use keeper::Keeper;
 pub use manager::Manager;
-pub use needs::{skip, skipped};
+pub use needs::{skip, skipped, skipped_without_info_exit};
 pub use node::{Node, Options};
 pub use pids::{Stranger, in_private_pids};
 pub use subscriber::Subscriber;

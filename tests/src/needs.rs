@@ -1,7 +1,7 @@
 //! What the tests need of the machine, and how they say that it is missing.
 
-use crate::binaries;
-use std::{io::Write, path::Path, sync::OnceLock};
+use crate::{binaries, command::run};
+use std::{io::Write, path::Path, process::Command, sync::OnceLock};
 
 /// Whether the calling test cannot run here: then it has said so, and must return.
 ///
@@ -14,6 +14,23 @@ pub fn skipped() -> bool {
     let allowed = std::env::var_os("SEXTON_ALLOW_SKIP").is_some_and(|v| v == "1");
     assert!(allowed, "{reason} (SEXTON_ALLOW_SKIP=1 skips what cannot run)");
     skip(reason);
+    true
+}
+
+/// The same, for what needs the kernel's word on processes that somebody else has reaped.
+///
+/// # Panics
+/// As [`skipped`].
+#[must_use]
+pub fn skipped_without_info_exit() -> bool {
+    if skipped() {
+        return true;
+    }
+    let features = run(Command::new(binaries::sextond()).arg("--probe")).ok().json();
+    if features["pidfd_info_exit"] == true {
+        return false;
+    }
+    skip("this kernel has no PIDFD_INFO_EXIT (Linux 6.15)");
     true
 }
 

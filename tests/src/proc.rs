@@ -1,5 +1,8 @@
 //! Looks into `/proc`.
 
+use crate::wait::{LONG, wait_for};
+use rustix::process::{Signal, pidfd_send_signal};
+use sexton_common::{ProcessIdentity, wire::Launched};
 use std::{collections::BTreeMap, fs, path::Path};
 
 /// All pids.
@@ -84,6 +87,26 @@ pub fn memory_kib(pid: u32) -> (u64, u64) {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let kib = |field| field_of(&text, field).and_then(|value| value.split(' ').next()?.parse().ok()).unwrap_or(0);
     (kib("Pss"), kib("Rss"))
+}
+
+/// SIGKILL, through a pidfd.
+///
+/// # Panics
+/// If it is gone.
+#[track_caller]
+pub fn kill(pid: u32) {
+    let (_, fd) = ProcessIdentity::open_pid(pid).unwrap();
+    pidfd_send_signal(fd, Signal::KILL).unwrap();
+}
+
+/// SIGKILL to a container's shim, and its end.
+///
+/// # Panics
+/// If it is gone, or does not end.
+#[track_caller]
+pub fn kill_shim(launched: &Launched) {
+    kill(launched.shim_pid);
+    wait_for("the shim's end", LONG, || is_dead(launched.shim_pid));
 }
 
 /// CPU time that it has used, in clock ticks (of which a second has 100).

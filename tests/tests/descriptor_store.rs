@@ -1,40 +1,16 @@
 //! Shim and collector are both killed, and somebody holds the pidfds: the exit is exact all the same.
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap fails")]
 
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::process::Signal;
 use sexton_common::{
-    ContainerId, ExitStatus, Init, ProcessIdentity, Source, UnknownReason, durable,
+    ContainerId, ExitStatus, Init, Source, UnknownReason, durable,
     launch::Mode,
     wire::{Launched, State},
 };
 use sexton_tests::{
-    Bundle, Gate, Keeper, LONG, Manager, Node, Options, binaries, node_api::killed_by, proc, run, skip, skipped,
-    wait_for,
+    Bundle, Gate, Keeper, LONG, Manager, Node, Options, node_api::killed_by, proc, run, skipped,
+    skipped_without_info_exit, wait_for,
 };
-use std::process::Command;
-
-fn kill(pid: u32) {
-    let (_, fd) = ProcessIdentity::open_pid(pid).unwrap();
-    pidfd_send_signal(fd, Signal::KILL).unwrap();
-}
-
-fn kill_shim(launched: &Launched) {
-    kill(launched.shim_pid);
-    wait_for("the shim's end", LONG, || proc::is_dead(launched.shim_pid));
-}
-
-/// What the kernel says of a reaped process is needed here: nobody keeps the zombie.
-fn cannot_run() -> bool {
-    if skipped() {
-        return true;
-    }
-    let features = run(Command::new(binaries::sextond()).arg("--probe")).ok().json();
-    if features["pidfd_info_exit"] == true {
-        return false;
-    }
-    skip("this kernel has no PIDFD_INFO_EXIT (Linux 6.15)");
-    true
-}
 
 fn gated(node: &Node, name: &str) -> (ContainerId, Launched, Gate) {
     gated_again(node, name, name)
@@ -63,7 +39,7 @@ fn name_of(node: &Node, launched: &Launched) -> String {
 /// Killed both, and ended, and reaped by a stranger, while nobody of ours lived.
 #[test]
 fn a_service_manager_holds_what_both_would_have_known() {
-    if cannot_run() {
+    if skipped_without_info_exit() {
         return;
     }
     let node = Node::bare();
@@ -76,11 +52,11 @@ fn a_service_manager_holds_what_both_would_have_known() {
     assert_eq!(manager.names(), expected, "stored before anybody was told that it runs");
     manager.kill_collector();
     for (code, (_, launched, gate)) in &cases {
-        kill_shim(launched);
+        proc::kill_shim(launched);
         gate.exit(*code);
     }
-    kill_shim(&created);
-    kill(created.pid);
+    proc::kill_shim(&created);
+    proc::kill(created.pid);
     for pid in cases.iter().map(|(_, (_, launched, _))| launched.pid).chain([created.pid]) {
         wait_for("a stranger to reap it", LONG, || proc::is_gone(pid));
     }
@@ -104,7 +80,7 @@ fn a_service_manager_holds_what_both_would_have_known() {
 /// What is stored follows the containers: stored once, let go of when the status is on disk.
 #[test]
 fn the_store_holds_what_runs_and_nothing_else() {
-    if cannot_run() {
+    if skipped_without_info_exit() {
         return;
     }
     let node = Node::bare();
@@ -149,14 +125,14 @@ fn the_store_holds_what_runs_and_nothing_else() {
 /// An orphan is stored as long as it lives, however many collectors come and go.
 #[test]
 fn an_orphan_stays_stored() {
-    if cannot_run() {
+    if skipped_without_info_exit() {
         return;
     }
     let node = Node::bare();
     let mut manager = Manager::start(&node);
     let (id, launched, gate) = gated(&node, "a");
     let name = name_of(&node, &launched);
-    kill_shim(&launched);
+    proc::kill_shim(&launched);
     node.wait_state(&id, State::Orphaned);
     for _ in 0..3 {
         manager.kill_collector();
@@ -189,10 +165,10 @@ fn a_keeper_takes_the_service_managers_place() {
     for round in [1, 2] {
         let (id, launched, gate) = gated_again(&node, "a", &format!("a{round}"));
         let (orphan, orphaned, orphan_gate) = gated_again(&node, "b", &format!("b{round}"));
-        kill_shim(&orphaned);
+        proc::kill_shim(&orphaned);
         node.wait_state(&orphan, State::Orphaned);
         keeper.kill_collector(&node, || {
-            kill_shim(&launched);
+            proc::kill_shim(&launched);
             gate.exit(round);
             orphan_gate.exit(round + 10);
             wait_for("their end", LONG, || proc::is_dead(launched.pid) && proc::is_dead(orphaned.pid));
@@ -221,7 +197,7 @@ fn a_keeper_keeps_zombies_for_old_kernels() {
     let all: Vec<_> = (1..=12).map(|code| (code, gated(&node, &code.to_string()))).collect();
     keeper.kill_collector(&node, || {
         for (code, (_, launched, gate)) in &all {
-            kill_shim(launched);
+            proc::kill_shim(launched);
             gate.exit(*code);
         }
         wait_for("their end", LONG, || all.iter().all(|(_, (_, launched, _))| proc::is_dead(launched.pid)));
@@ -250,7 +226,7 @@ fn old_kernels() {
     let mut node = Node::with(Options { config, ..Options::default() });
     for (name, code) in [("a", 0), ("b", 77), ("c", 255)] {
         let (id, launched, gate) = gated(&node, name);
-        kill_shim(&launched);
+        proc::kill_shim(&launched);
         node.wait_state(&id, State::Orphaned);
         gate.exit(code);
         let info = node.wait(&id);
@@ -268,7 +244,7 @@ fn old_kernels() {
         let id = node.id(&format!("{mode:?}").to_lowercase());
         let bundle = Bundle::new(&node, id.as_str()).sleeping().write();
         let launched = node.launch(node.launch_request(&id, &bundle, mode)).unwrap();
-        kill_shim(&launched);
+        proc::kill_shim(&launched);
         node.wait_state(&id, State::Orphaned);
         node.kill(&id, 9);
         let info = node.wait(&id);
@@ -288,7 +264,7 @@ fn old_kernels() {
     let (bundle, gate) = Bundle::new(&node, "foreign").gated();
     let launched = node.shim("run", &id, &bundle.write());
     node.wait_state(&id, State::Running);
-    kill_shim(&launched);
+    proc::kill_shim(&launched);
     node.wait_state(&id, State::Orphaned);
     node.daemon().signal(Signal::STOP);
     gate.exit(5);

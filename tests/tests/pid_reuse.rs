@@ -1,7 +1,7 @@
 //! Pids come back: whoever has a dead one's pid is not signalled, and its end is not taken for the dead one's (I6).
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap fails")]
 
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::process::Signal;
 use sexton_common::{
     ExitStatus, ProcessIdentity, Source, UnknownReason, durable,
     wire::{ContainerInfo, Launched, State},
@@ -15,8 +15,7 @@ const STRANGE: i32 = 77;
 const KINDS: [[bool; 2]; 3] = [[true, true], [false, true], [false, false]];
 
 fn kill(pid: u32) {
-    let (_, fd) = ProcessIdentity::open_pid(pid).unwrap();
-    pidfd_send_signal(fd, Signal::KILL).unwrap();
+    proc::kill(pid);
     wait_for("the end of what was killed", LONG, || proc::is_gone(pid));
 }
 

@@ -3,7 +3,7 @@
 
 use rustix::{
     fs::{FlockOperation, flock},
-    process::{Signal, pidfd_send_signal},
+    process::Signal,
 };
 use sexton_common::{
     ExitStatus, Launch, ProcessIdentity, Source, Stamp, UnknownReason, durable,
@@ -25,8 +25,7 @@ use std::{
 const STRANGE: i32 = 77;
 
 fn kill(pid: u32) {
-    let (_, fd) = ProcessIdentity::open_pid(pid).unwrap();
-    pidfd_send_signal(fd, Signal::KILL).unwrap();
+    proc::kill(pid);
     wait_for("the end of what was killed", LONG, || proc::is_gone(pid));
 }
 

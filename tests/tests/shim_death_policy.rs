@@ -1,19 +1,12 @@
 //! `--on-shim-death`: what becomes of a container whose shim was killed.
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap fails")]
 
-use rustix::process::{Signal, pidfd_send_signal};
 use sexton_common::{
-    ContainerId, ProcessIdentity,
+    ContainerId,
     launch::{Mode, OnShimDeath},
     wire::{EventKind, LaunchRequest, Launched, State},
 };
-use sexton_tests::{Bundle, LONG, Node, node_api::killed_by, proc, run, skipped, wait_for};
-
-fn kill_shim(launched: &Launched) {
-    let (_, fd) = ProcessIdentity::open_pid(launched.shim_pid).unwrap();
-    pidfd_send_signal(fd, Signal::KILL).unwrap();
-    wait_for("the shim's end", LONG, || proc::is_dead(launched.shim_pid));
-}
+use sexton_tests::{Bundle, Node, node_api::killed_by, proc, run, skipped};
 
 fn launch(node: &Node, id: &ContainerId, mode: Mode, on_shim_death: OnShimDeath) -> Launched {
     let bundle = Bundle::new(node, id.as_str()).sleeping().write();
@@ -33,7 +26,7 @@ fn kill_ends_it_at_once_and_adopt_does_not() {
         launch(&node, &created, Mode::Create, OnShimDeath::Kill),
         launch(&node, &adopted, Mode::Run, OnShimDeath::Adopt),
     ];
-    shims.iter().for_each(kill_shim);
+    shims.iter().for_each(proc::kill_shim);
     for id in [&killed, &created] {
         assert_eq!(node.wait(id).status, Some(killed_by(9)), "{}", node.words());
         events.wait(id, EventKind::Orphaned);
@@ -56,7 +49,7 @@ fn kill_is_made_good_by_the_next_collector() {
     let shims =
         [launch(&node, &killed, Mode::Run, OnShimDeath::Kill), launch(&node, &adopted, Mode::Run, OnShimDeath::Adopt)];
     node.kill_daemon();
-    shims.iter().for_each(kill_shim);
+    shims.iter().for_each(proc::kill_shim);
     assert!(shims.iter().all(|shim| !proc::is_dead(shim.pid)), "nobody is there to kill them");
     node.start_daemon();
     assert_eq!(node.wait(&killed).status, Some(killed_by(9)), "{}", node.words());

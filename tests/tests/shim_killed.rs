@@ -4,37 +4,14 @@
 use rustix::process::{Signal, pidfd_send_signal};
 use sexton_common::{
     ExitStatus, Launch, ProcessIdentity, Source, UnknownReason, durable,
-    wire::{EventKind, Launched, Reply, Request, State},
+    wire::{EventKind, Reply, Request, State},
 };
-use sexton_tests::{Bundle, LONG, Node, binaries, node_api::killed_by, proc, run, skip, skipped, wait_for};
-use std::process::{Command, Stdio};
-
-/// Also says why not.
-fn cannot_run() -> bool {
-    if skipped() {
-        return true;
-    }
-    let features = run(Command::new(binaries::sextond()).arg("--probe")).ok().json();
-    if features["pidfd_info_exit"] == true {
-        return false;
-    }
-    skip("this kernel has no PIDFD_INFO_EXIT (Linux 6.15)");
-    true
-}
-
-fn kill(pid: u32) {
-    let (_, fd) = ProcessIdentity::open_pid(pid).unwrap();
-    pidfd_send_signal(fd, Signal::KILL).unwrap();
-}
-
-fn kill_shim(launched: &Launched) {
-    kill(launched.shim_pid);
-    wait_for("the shim's end", LONG, || proc::is_dead(launched.shim_pid));
-}
+use sexton_tests::{Bundle, LONG, Node, node_api::killed_by, proc, skipped_without_info_exit, wait_for};
+use std::process::Stdio;
 
 #[test]
 fn codes() {
-    if cannot_run() {
+    if skipped_without_info_exit() {
         return;
     }
     let node = Node::new();
@@ -43,7 +20,7 @@ fn codes() {
         let id = node.id(&code.to_string());
         let (bundle, gate) = Bundle::new(&node, &code.to_string()).gated();
         let launched = node.run(&id, &bundle.write());
-        kill_shim(&launched);
+        proc::kill_shim(&launched);
         let (_, orphaned) = events.wait(&id, EventKind::Orphaned);
         assert_eq!((orphaned.container.state, orphaned.container.status), (State::Orphaned, None));
         assert!(!proc::is_dead(launched.pid), "the container lives on");
@@ -64,7 +41,7 @@ fn codes() {
 
 #[test]
 fn signals() {
-    if cannot_run() {
+    if skipped_without_info_exit() {
         return;
     }
     let node = Node::new();
@@ -72,7 +49,7 @@ fn signals() {
         let id = node.id(&signal.to_string());
         let bundle = Bundle::new(&node, &signal.to_string()).host_pids().no_core_dumps().sleeping().write();
         let launched = node.run(&id, &bundle);
-        kill_shim(&launched);
+        proc::kill_shim(&launched);
         node.wait_state(&id, State::Orphaned);
         node.kill(&id, i32::from(signal));
         let info = node.wait(&id);
@@ -83,21 +60,21 @@ fn signals() {
 
 #[test]
 fn stop_and_remove_reach_an_orphan() {
-    if cannot_run() {
+    if skipped_without_info_exit() {
         return;
     }
     let node = Node::new();
     let id = node.id("stop");
     // Its init has no handler for SIGTERM: it must be killed.
     let launched = node.run(&id, &Bundle::new(&node, "stop").sleeping().write());
-    kill_shim(&launched);
+    proc::kill_shim(&launched);
     node.wait_state(&id, State::Orphaned);
     let stopped = node.ask(&Request::Stop { id: id.clone(), signal: 15, timeout_ms: 300 }).unwrap();
     let Reply::Container(info) = stopped else { panic!("{stopped:?}") };
     assert_eq!((info.status, info.source), (Some(killed_by(9)), Some(Source::Pidfd)));
     let id = node.id("remove");
     let launched = node.run(&id, &Bundle::new(&node, "remove").sleeping().write());
-    kill_shim(&launched);
+    proc::kill_shim(&launched);
     node.wait_state(&id, State::Orphaned);
     node.remove(&id, true).unwrap();
     assert!(proc::is_dead(launched.pid));
@@ -107,7 +84,7 @@ fn stop_and_remove_reach_an_orphan() {
 /// Shim and init are killed in the same moment.
 #[test]
 fn both_at_once() {
-    if cannot_run() {
+    if skipped_without_info_exit() {
         return;
     }
     let node = Node::new();
@@ -116,10 +93,10 @@ fn both_at_once() {
         let bundle = Bundle::new(&node, &round.to_string()).sleeping().write();
         let launched = node.run(&id, &bundle);
         if round % 2 == 0 {
-            kill(launched.shim_pid);
-            kill(launched.pid);
+            proc::kill(launched.shim_pid);
+            proc::kill(launched.pid);
         } else {
-            kill(launched.pid);
+            proc::kill(launched.pid);
             // The shim may have left by itself.
             if let Ok((_, fd)) = ProcessIdentity::open_pid(launched.shim_pid) {
                 let _ = pidfd_send_signal(fd, Signal::KILL);
@@ -136,7 +113,7 @@ fn both_at_once() {
 /// Both are killed; the collector comes back while the container still runs: exact.
 #[test]
 fn with_the_collector() {
-    if cannot_run() {
+    if skipped_without_info_exit() {
         return;
     }
     let mut node = Node::new();
@@ -145,7 +122,7 @@ fn with_the_collector() {
     let launched = node.run(&id, &bundle.write());
     let started = node.inspect(&id).started_at;
     node.kill_daemon();
-    kill_shim(&launched);
+    proc::kill_shim(&launched);
     node.start_daemon();
     let info = node.wait_state(&id, State::Orphaned);
     assert_eq!((info.pid, info.generation, info.started_at), (Some(launched.pid), launched.generation, started));
@@ -159,7 +136,7 @@ fn with_the_collector() {
 /// Both are dead when it ends, and it is reaped by a stranger: honestly unknown, never 0 or 137 (I3).
 #[test]
 fn nobody_was_there() {
-    if cannot_run() {
+    if skipped_without_info_exit() {
         return;
     }
     let mut node = Node::new();
@@ -167,7 +144,7 @@ fn nobody_was_there() {
     let (bundle, gate) = Bundle::new(&node, "a").gated();
     let launched = node.run(&id, &bundle.write());
     node.kill_daemon();
-    kill_shim(&launched);
+    proc::kill_shim(&launched);
     gate.exit(7);
     wait_for("a stranger to reap it", LONG, || proc::is_gone(launched.pid));
     node.start_daemon();
@@ -182,13 +159,13 @@ fn nobody_was_there() {
 /// The shim dies between create and start.
 #[test]
 fn before_it_was_started() {
-    if cannot_run() {
+    if skipped_without_info_exit() {
         return;
     }
     let node = Node::new();
     let id = node.id("a");
     let launched = node.create(&id, &Bundle::new(&node, "a").sleeping().write());
-    kill_shim(&launched);
+    proc::kill_shim(&launched);
     node.wait_state(&id, State::Orphaned);
     node.kill(&id, 9);
     let info = node.wait(&id);
@@ -200,7 +177,7 @@ fn before_it_was_started() {
 /// The shim is killed while the runtime creates: nothing was ever started, and nothing is left, whether the runtime
 /// had made nothing yet or all of it; and whether the collector saw it or came later.
 fn while_it_is_being_created(instead: &str, collector_is_away: bool) {
-    if cannot_run() {
+    if skipped_without_info_exit() {
         return;
     }
     let mut node = Node::new();
@@ -218,7 +195,7 @@ fn while_it_is_being_created(instead: &str, collector_is_away: bool) {
     let mut caller = command.spawn().unwrap();
     wait_for("the runtime", LONG, || seen.exists());
     let launch: Launch = durable::read(&node.layout().container(&id).launch()).unwrap().unwrap();
-    kill(launch.shim.pid);
+    proc::kill(launch.shim.pid);
     assert_ne!(caller.wait().unwrap().code(), Some(0), "its caller is not told that all is well");
     if collector_is_away {
         std::fs::remove_file(&hang).unwrap();
@@ -260,7 +237,7 @@ fn while_nobody_listens_and_everything_was_made() {
 /// caller was told that it failed.
 #[test]
 fn one_that_nobody_will_start_does_not_wait_for_ever() {
-    if cannot_run() {
+    if skipped_without_info_exit() {
         return;
     }
     for collector_is_away in [false, true] {
@@ -277,7 +254,7 @@ fn one_that_nobody_will_start_does_not_wait_for_ever() {
         let mut caller = command.spawn().unwrap();
         wait_for("the runtime", LONG, || seen.exists());
         let launch: Launch = durable::read(&node.layout().container(&id).launch()).unwrap().unwrap();
-        kill(launch.shim.pid);
+        proc::kill(launch.shim.pid);
         assert_eq!(caller.wait().unwrap().code(), Some(125));
         if collector_is_away {
             node.start_daemon();

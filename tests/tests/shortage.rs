@@ -1,9 +1,8 @@
 //! A collector with fewer descriptors than its containers would take: it says so, works on, and loses nothing.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
-use rustix::process::{Signal, pidfd_send_signal};
 use sexton_common::{
-    ContainerId, ExitStatus, ProcessIdentity, Source,
+    ContainerId, ExitStatus, Source,
     launch::Mode,
     wire::{self, ErrorCode, EventKind, Launched, Reply, Request, State},
 };
@@ -54,11 +53,6 @@ fn figures(node: &Node) -> wire::Node {
 
 fn times(node: &Node, words: &str) -> usize {
     node.words().matches(words).count()
-}
-
-fn kill(pid: u32) {
-    let (_, fd) = ProcessIdentity::open_pid(pid).unwrap();
-    pidfd_send_signal(fd, Signal::KILL).unwrap();
 }
 
 fn assert_exits(node: &Node, all: &[Runs], source: Source) {
@@ -148,7 +142,7 @@ fn shims_killed_among_the_surplus() {
     assert_short(&mut node);
     let orphans = all.split_off(all.len() - 24);
     for orphan in &orphans {
-        kill(orphan.launched.shim_pid);
+        proc::kill(orphan.launched.shim_pid);
     }
     for orphan in &orphans {
         node.wait_state(&orphan.id, State::Orphaned);

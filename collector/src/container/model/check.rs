@@ -74,7 +74,7 @@ impl World {
     /// How it ended for everybody who looks later.
     pub fn outcome(&self) -> Self {
         let mut end = *self;
-        end.left = super::world::Left { shim_kills: 0, node_kills: 0, fulls: 0, bells: 0 };
+        end.left = super::config::Left { shim_kills: 0, node_kills: 0, fulls: 0, bells: 0 };
         end.node = super::world::Node::DOWN;
         (end.spoilt, end.place_synced) = (false, false);
         for run in &mut end.runs {

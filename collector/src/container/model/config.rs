@@ -1,7 +1,5 @@
 //! What is explored: how much may go wrong, on which machine, with which mistake.
 
-use super::world::Left;
-
 /// One act of the shim's delivery of an exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
@@ -97,4 +95,13 @@ impl Config {
             _ => DELIVERY,
         }
     }
+}
+
+/// What may still go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Left {
+    pub shim_kills: u8,
+    pub node_kills: u8,
+    pub fulls: u8,
+    pub bells: u8,
 }

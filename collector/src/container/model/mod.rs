@@ -24,9 +24,9 @@ mod task;
 mod work;
 mod world;
 
-use config::{Config, Mutant};
+use config::{Config, Left, Mutant};
 use explore::{Explored, explore};
-use world::{Broken, Left};
+use world::Broken;
 
 /// Prints how much it was.
 #[track_caller]

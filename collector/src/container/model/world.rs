@@ -1,6 +1,9 @@
 //! Everything that there is in the model: one id, its runs, the disk, the collector.
 
-use super::{super::machine::Machine, config::Config};
+use super::{
+    super::machine::Machine,
+    config::{Config, Left},
+};
 use sexton_common::{ExitStatus, Source, UnknownReason};
 
 /// How many runs of one id there may be.
@@ -204,15 +207,6 @@ impl Node {
         tasks: [None; RUNS],
         handle: None,
     };
-}
-
-/// What may still go wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Left {
-    pub shim_kills: u8,
-    pub node_kills: u8,
-    pub fulls: u8,
-    pub bells: u8,
 }
 
 /// What was violated.

@@ -69,3 +69,14 @@ fn single_processes_while_collector_and_shims_are_killed() {
         assert!(endure(&storm).restarts >= 2);
     }
 }
+
+/// Somebody holds what both would have known.
+#[test]
+fn nothing_is_unknown_below_a_keeper() {
+    if !skipped() {
+        let keeper = Storm { keeper: true, kill_collector: Some(OFTEN), kill_shims: 20, ..Storm::new(Kind::Light) };
+        for storm in [Storm { count: 100, ..keeper.clone() }, Storm { kind: Kind::Real, count: 30, ..keeper }] {
+            all_exact(&storm);
+        }
+    }
+}

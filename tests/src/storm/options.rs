@@ -14,6 +14,7 @@ Without --kind: 1,000 real containers and 10,000 light ones, both with and witho
   --count N            how many (1,000 real ones, 10,000 light ones); in batches, if the machine cannot hold them
   --batch N            at most so many at once (2,500)
   --kill-collector MS  SIGKILL the collector, and start it again, every so often from the strike on
+  --keeper YES         1: the collector has a keeper, and so nothing may be unknown, whatever is killed (0)
   --kill-shims PERCENT kill so many shims in the same storm (0; 10 with --kill-collector)
   --jobs N             how many are launched at a time (two for every core)
   --seed S             chooses ends and order (the clock)
@@ -61,6 +62,8 @@ pub struct Storm {
     pub kill_collector: Option<Duration>,
     /// How many in a hundred shims are killed.
     pub kill_shims: u64,
+    /// Whether the collector has a keeper: then nothing may be unknown.
+    pub keeper: bool,
     /// How many are launched at a time.
     pub jobs: u64,
     /// What chance comes from.
@@ -73,7 +76,7 @@ impl Storm {
     pub fn new(kind: Kind) -> Self {
         let seed = std::time::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_secs());
         let jobs = std::thread::available_parallelism().map_or(2, |cores| 2 * cores.get() as u64);
-        Self { kind, count: kind.usual(), batch: 2500, kill_collector: None, kill_shims: 0, jobs, seed }
+        Self { kind, count: kind.usual(), batch: 2500, kill_collector: None, kill_shims: 0, keeper: false, jobs, seed }
     }
 }
 
@@ -109,6 +112,7 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Vec<Storm>, Stri
                 sparing = true;
                 Box::new(move |storm| storm.kill_shims = number.min(100))
             }
+            "--keeper" => Box::new(move |storm| storm.keeper = number != 0),
             "--jobs" => Box::new(move |storm| storm.jobs = number.max(1)),
             "--seed" => Box::new(move |storm| storm.seed = number),
             _ => return Err(format!("unknown option {option}: see --help")),
@@ -148,6 +152,7 @@ mod tests {
         assert_eq!(all.iter().map(|storm| storm.count).collect::<Vec<_>>(), [1000, 1000, 10_000, 10_000]);
         assert_eq!(all.iter().filter(|storm| storm.kill_collector.is_some() && storm.kill_shims == 10).count(), 2);
         let one = asked(&["--kind", "light", "--count", "7", "--kill-collector", "90", "--kill-shims", "3"]).unwrap();
+        assert!(!one[0].keeper && asked(&["--kind", "real", "--keeper", "1"]).unwrap()[0].keeper);
         assert_eq!((one.len(), one[0].kind, one[0].count, one[0].kill_shims), (1, Kind::Light, 7, 3));
         assert_eq!(one[0].kill_collector, Some(Duration::from_millis(90)));
     }

@@ -76,20 +76,19 @@ pub struct Times {
 
 impl Report {
     /// What was there before the strike.
-    pub fn before(&mut self, node: &mut Node, ships: &[Ship], launch: Duration) {
+    pub fn before(&mut self, collector: u32, ships: &[Ship], launch: Duration) {
         let shims = Memory::of(ships.iter().map(|ship| ship.shim_pid));
         if ships.len() as u64 >= self.at_once {
-            let pid = node.daemon().pid();
             (self.shims, self.at_once) = (shims, ships.len() as u64);
-            self.collector = Memory::of(std::iter::once(pid));
-            self.descriptors = proc::descriptors(pid).values().sum();
+            self.collector = Memory::of(std::iter::once(collector));
+            self.descriptors = proc::descriptors(collector).values().sum();
         }
         self.times.launch = self.times.launch.max(launch);
     }
 
     /// The collector's peak, while it is still there.
-    pub fn peak(&mut self, node: &mut Node) {
-        let peak = proc::status(node.daemon().pid(), "VmHWM").unwrap_or_default();
+    pub fn peak(&mut self, collector: u32) {
+        let peak = proc::status(collector, "VmHWM").unwrap_or_default();
         let peak = peak.split(' ').next().and_then(|kib| kib.parse().ok()).unwrap_or(0);
         self.collector_peak = self.collector_peak.max(peak);
     }
@@ -156,7 +155,10 @@ impl Report {
 /// Its shim was killed, and the collector with its pidfd.
 fn may_be_unknown(storm: &Storm, ship: &Ship, reason: UnknownReason) -> bool {
     use UnknownReason::{ShimAndCollectorKilled, ShimKilled};
-    storm.kill_collector.is_some() && ship.loses_shim && matches!(reason, ShimAndCollectorKilled | ShimKilled)
+    storm.kill_collector.is_some()
+        && !storm.keeper
+        && ship.loses_shim
+        && matches!(reason, ShimAndCollectorKilled | ShimKilled)
 }
 
 impl fmt::Display for Report {

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     chance::Chance,
-    node::Node,
+    keeper::Keeper,
+    node::{Node, Options},
     wait::{observe, wait_for, wait_until},
 };
 use sexton_common::wire::{Reply, Request};
@@ -28,7 +29,8 @@ const RESTARTS: u64 = 200;
 #[must_use]
 pub fn weather(storm: &Storm) -> Report {
     raise_limits();
-    let mut node = Node::new();
+    let mut node = Node::with(Options { daemon: !storm.keeper, ..Options::default() });
+    let mut keeper = storm.keeper.then(|| Keeper::start(&node));
     let listeners = [Language::Json, Language::Frames].map(|language| Listener::start(node.layout(), language));
     wait_for("the subscribers", crate::LONG, || listeners.iter().all(|listener| listener.ledger().seq.is_some()));
     let batch = storm.batch.min(fits(storm.kind));
@@ -38,9 +40,9 @@ pub fn weather(storm: &Storm) -> Report {
         let end = (begin + batch).min(storm.count);
         let clock = Instant::now();
         let ships = launch(&node, storm, begin..end);
-        report.before(&mut node, &ships, clock.elapsed());
-        let struck = rage(&mut node, storm, &ships, &listeners, &mut report);
-        report.peak(&mut node);
+        report.before(collector(&mut node, &keeper), &ships, clock.elapsed());
+        let struck = rage(&mut node, &mut keeper, storm, &ships, &listeners, &mut report);
+        report.peak(collector(&mut node, &keeper));
         report.judge(&node, storm, &ships, &listeners, struck);
         drop(ships);
         remove(&node);
@@ -48,12 +50,26 @@ pub fn weather(storm: &Storm) -> Report {
     }
     report.hear(&listeners);
     drop(listeners);
-    node.finish();
+    match keeper {
+        Some(keeper) => keeper.finish(node),
+        None => node.finish(),
+    }
     report
 }
 
+fn collector(node: &mut Node, keeper: &Option<Keeper>) -> u32 {
+    keeper.as_ref().map_or_else(|| node.daemon().pid(), Keeper::collector)
+}
+
 /// Strikes, and waits until everything is known to everybody and clean, or clearly never will be.
-fn rage(node: &mut Node, storm: &Storm, ships: &[Ship], listeners: &[Listener], report: &mut Report) -> Struck {
+fn rage(
+    node: &mut Node,
+    keeper: &mut Option<Keeper>,
+    storm: &Storm,
+    ships: &[Ship],
+    listeners: &[Listener],
+    report: &mut Report,
+) -> Struck {
     let calm = || listeners.iter().all(|listener| ships.iter().all(|ship| listener.ledger().clean.contains(&ship.key)));
     let end = Instant::now() + CALM;
     std::thread::scope(|scope| {
@@ -69,9 +85,14 @@ fn rage(node: &mut Node, storm: &Storm, ships: &[Ship], listeners: &[Listener], 
             && !(striker.is_finished() && report.restarts >= 2 && calm())
         {
             observe(pause);
-            report.peak(node);
-            node.kill_daemon();
-            node.start_daemon();
+            report.peak(collector(node, keeper));
+            if let Some(keeper) = keeper {
+                keeper.strike();
+                keeper.wait_for_another(node);
+            } else {
+                node.kill_daemon();
+                node.start_daemon();
+            }
             report.restarts += 1;
         }
         let struck = striker.join().unwrap();

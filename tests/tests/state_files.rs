@@ -202,6 +202,8 @@ fn all_of_one_that_runs() {
         node.kill_daemon();
         damage(&node.layout().container(&id).init());
         node.start_daemon();
+        // The damage has been seen when there is a list.
+        let _ = node.list(true);
         damaged(&mut node, &id, ContainerDir::launch, damage);
         others.recovered(&node);
         assert!(!proc::is_dead(launched.pid), "nobody lays hands on what runs");

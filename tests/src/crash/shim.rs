@@ -119,6 +119,8 @@ impl Life for Shim {
         if let Some(keeper) = &mut self.keeper {
             keeper.wait_for_another(node);
         }
+        // A list waits for the scan: what ends before that, and is reaped, nobody may know.
+        let _ = node.list(true);
         party.open();
         let rest = settle(node, &party.id)?;
         // With nobody there to see it end there is nothing to know.

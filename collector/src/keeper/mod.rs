@@ -44,7 +44,7 @@ use std::{
 /// Our pid in sextond's environment.
 const VARIABLE: &str = "SEXTON_KEEPER";
 /// Until sextond comes back; doubled each time that it did not even get ready.
-const RESTART: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+const RESTART: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 /// Many die at once: one look for all of them; and another one.
 const PAUSE: Duration = Duration::from_millis(50);
 const AGAIN: Duration = Duration::from_secs(1);

@@ -108,7 +108,8 @@ impl Surplus {
     #[must_use]
     pub fn take_seat(&self, rank: Rank) -> Option<Seat> {
         // Somebody may have changed the limit: what was promised for our own work must be left.
-        if self.limit.swap(budget::limit(), Ordering::Relaxed) != budget::limit() {
+        let limit = budget::limit();
+        if self.limit.swap(limit, Ordering::Relaxed) != limit {
             self.renew();
         }
         self.seats.take(rank)

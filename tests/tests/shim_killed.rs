@@ -3,11 +3,12 @@
 
 use rustix::process::{Signal, pidfd_send_signal};
 use sexton_common::{
-    ExitStatus, Launch, ProcessIdentity, Source, UnknownReason, durable,
+    ContainerId, ExitStatus, Launch, ProcessIdentity, Source, UnknownReason, durable,
+    runtime::Runtime,
     wire::{EventKind, Reply, Request, State},
 };
 use sexton_tests::{Bundle, LONG, Node, node_api::killed_by, proc, skipped_without_info_exit, wait_for};
-use std::process::Stdio;
+use std::{path::Path, process::Stdio};
 
 #[test]
 fn codes() {
@@ -174,6 +175,17 @@ fn before_it_was_started() {
     node.finish();
 }
 
+/// Launches, and kills the shim once its runtime has made `seen`; what its caller is told.
+fn killed_once(node: &Node, id: &ContainerId, bundle: &Path, runtime: &Runtime, seen: &Path) -> Option<i32> {
+    let mut command = node.shim_command("run", id.as_str(), bundle);
+    command.arg("--runtime").arg(&runtime.program).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut caller = command.spawn().unwrap();
+    wait_for("the runtime", LONG, || seen.exists());
+    let launch: Launch = durable::read(&node.layout().container(id).launch()).unwrap().unwrap();
+    proc::kill(launch.shim.pid);
+    caller.wait().unwrap().code()
+}
+
 /// The shim is killed while the runtime creates: nothing was ever started, and nothing is left, whether the runtime
 /// had made nothing yet or all of it; and whether the collector saw it or came later.
 fn while_it_is_being_created(instead: &str, collector_is_away: bool) {
@@ -190,13 +202,8 @@ fn while_it_is_being_created(instead: &str, collector_is_away: bool) {
     if collector_is_away {
         node.terminate_daemon();
     }
-    let mut command = node.shim_command("run", id.as_str(), &bundle);
-    command.arg("--runtime").arg(&runtime.program).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut caller = command.spawn().unwrap();
-    wait_for("the runtime", LONG, || seen.exists());
-    let launch: Launch = durable::read(&node.layout().container(&id).launch()).unwrap().unwrap();
-    proc::kill(launch.shim.pid);
-    assert_ne!(caller.wait().unwrap().code(), Some(0), "its caller is not told that all is well");
+    let told = killed_once(&node, &id, &bundle, &runtime, &seen);
+    assert_ne!(told, Some(0), "its caller is not told that all is well");
     if collector_is_away {
         std::fs::remove_file(&hang).unwrap();
         node.start_daemon();
@@ -249,13 +256,7 @@ fn one_that_nobody_will_start_does_not_wait_for_ever() {
         if collector_is_away {
             node.terminate_daemon();
         }
-        let mut command = node.shim_command("run", id.as_str(), &bundle);
-        command.arg("--runtime").arg(&runtime.program).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut caller = command.spawn().unwrap();
-        wait_for("the runtime", LONG, || seen.exists());
-        let launch: Launch = durable::read(&node.layout().container(&id).launch()).unwrap().unwrap();
-        proc::kill(launch.shim.pid);
-        assert_eq!(caller.wait().unwrap().code(), Some(125));
+        assert_eq!(killed_once(&node, &id, &bundle, &runtime, &seen), Some(125));
         if collector_is_away {
             node.start_daemon();
         }

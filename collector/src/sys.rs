@@ -59,13 +59,6 @@ pub fn prepare_child(command: &mut tokio::process::Command, limit: Rlimit) {
 /// More descriptors than any process has (`fs.nr_open` is at most this).
 pub const DESCRIPTORS: RawFd = 0x4000_0000;
 
-/// A descriptor that the kernel has just given us with a message (`SCM_RIGHTS`).
-#[must_use]
-pub fn own_fd(raw: RawFd) -> OwnedFd {
-    // SAFETY: the caller has it from recvmsg(2), which makes a new descriptor that belongs to nobody else.
-    unsafe { OwnedFd::from_raw_fd(raw) }
-}
-
 /// A descriptor that was open when this program was executed, from now on closed on exec; `None` if it was not. Only
 /// before anything else is opened.
 #[must_use]

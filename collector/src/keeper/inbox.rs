@@ -1,15 +1,16 @@
 //! What sextond says to its keeper, as it would say it to systemd.
 
-use crate::sys;
-use nix::{
+use rustix::{
     cmsg_space,
-    sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, UnixCredentials, recvmsg, setsockopt, sockopt::PassCred},
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg, sockopt},
+    process::geteuid,
 };
 use std::{
     fs, io,
     io::IoSliceMut,
+    mem::MaybeUninit,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{fs::PermissionsExt, net::UnixDatagram},
     },
     path::{Path, PathBuf},
@@ -90,21 +91,21 @@ impl Inbox {
 
     fn receive_any(&self) -> io::Result<Option<Message>> {
         let mut buffer = [0; LONGEST];
-        let mut space = cmsg_space!([RawFd; MOST], UnixCredentials);
-        let mut parts = [IoSliceMut::new(&mut buffer)];
-        let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
-        let received = recvmsg::<UnixAddr>(self.socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
-        let (length, cut) = (received.bytes, received.flags.contains(MsgFlags::MSG_TRUNC));
-        let mut fds = Vec::new();
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST), ScmCredentials(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+        let received = recvmsg(&self.socket, &mut [IoSliceMut::new(&mut buffer)], &mut control, flags)?;
+        let (length, cut) = (received.bytes, received.flags.contains(ReturnFlags::TRUNC));
+        let mut fds: Vec<OwnedFd> = Vec::new();
         let mut sender = None;
-        for message in received.cmsgs()? {
+        for message in control.drain() {
             match message {
-                ControlMessageOwned::ScmRights(raw) => fds.extend(raw.into_iter().map(sys::own_fd)),
-                ControlMessageOwned::ScmCredentials(credentials) => sender = Some(credentials.uid()),
+                RecvAncillaryMessage::ScmRights(passed) => fds.extend(passed),
+                RecvAncillaryMessage::ScmCredentials(credentials) => sender = Some(credentials.uid),
                 _ => {}
             }
         }
-        let trusted = sender.is_some_and(|uid| uid == 0 || uid == rustix::process::geteuid().as_raw());
+        let trusted = sender.is_some_and(|uid| uid.is_root() || uid == geteuid());
         if cut || !trusted {
             return Ok(None);
         }
@@ -116,7 +117,7 @@ fn listen(path: &Path) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     socket.set_nonblocking(true)?;
-    setsockopt(&socket, PassCred, &true)?;
+    sockopt::set_socket_passcred(&socket, true)?;
     Ok(socket)
 }
 
@@ -147,7 +148,8 @@ impl Drop for Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::socket::{ControlMessage, sendmsg};
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+    use std::os::fd::{AsRawFd, RawFd};
 
     #[test]
     fn what_is_said_is_understood() {

@@ -4,6 +4,7 @@ use crate::{overseer::Overseer, seats::Rank};
 use sexton_common::{
     Init, Launch, ProcessIdentity, Stamp,
     cgroup::{self, CgroupDir},
+    cleanup::Cleanup,
     durable,
     launch::{Mode, OnShimDeath, Origin, Stdio},
     layout::Layout,
@@ -115,6 +116,7 @@ fn write(layout: &Layout, request: WatchRequest, runtime: sexton_common::runtime
         origin: Origin::Foreign { fifo: request.fifo },
         cgroups: Vec::new(),
         created,
+        cleanup: Cleanup::default(),
     };
     static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
     // What a failing disk has kept of an attempt is in no other one's way.

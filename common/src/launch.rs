@@ -1,7 +1,8 @@
 //! What was asked for, and what came of it.
 
 use crate::{
-    ContainerId, ProcessIdentity, Stamp, cgroup::CgroupDir, durable::Fact, identity::Executable, runtime::Runtime,
+    ContainerId, ProcessIdentity, Stamp, cgroup::CgroupDir, cleanup::Cleanup, durable::Fact, identity::Executable,
+    runtime::Runtime,
 };
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -35,6 +36,8 @@ pub struct Launch {
     pub cgroups: Vec<CgroupDir>,
     /// When this was written.
     pub created: Stamp,
+    /// What else is to be cleaned after its end.
+    pub cleanup: Cleanup,
 }
 
 impl Fact for Launch {
@@ -84,6 +87,7 @@ impl Init {
             origin: Origin::Sexton,
             cgroups: Vec::new(),
             created: self.ready,
+            cleanup: Cleanup::default(),
         }
     }
 }

@@ -81,6 +81,36 @@ impl Layout {
         self.state.join("quarantine")
     }
 
+    /// What is still to be cleaned, an entry each.
+    #[must_use]
+    pub fn gc(&self) -> PathBuf {
+        self.data.join("gc")
+    }
+
+    /// One container's [`crate::gc::Entry`].
+    #[must_use]
+    pub fn gc_entry(&self, id: &ContainerId) -> PathBuf {
+        self.gc().join(id.as_str())
+    }
+
+    /// The [`Launch`](crate::Launch)es of containers that own what a reboot does not clear.
+    #[must_use]
+    pub fn lasting(&self) -> PathBuf {
+        self.data.join("containers")
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn lasting_launch(&self, id: &ContainerId) -> PathBuf {
+        self.lasting().join(id.as_str()).join("launch")
+    }
+
+    /// Where entries and launches in [`Layout::data`] that do not decode are kept: on the same file system.
+    #[must_use]
+    pub fn data_quarantine(&self) -> PathBuf {
+        self.data.join("quarantine")
+    }
+
     /// One container's files.
     #[must_use]
     pub fn container(&self, id: &ContainerId) -> ContainerDir {

@@ -3,10 +3,12 @@
 //! Nothing here starts a thread, needs an async runtime or contains `unsafe`: the shim links it.
 
 pub mod cgroup;
+pub mod cleanup;
 pub mod client;
 pub mod descriptors;
 pub mod durable;
 pub mod exit;
+pub mod gc;
 pub mod id;
 pub mod identity;
 pub mod launch;

@@ -7,6 +7,7 @@ mod support;
 use sexton_common::{
     ExitRecord, ExitStatus, Init, Launch, ProcessIdentity, Source, UnknownReason,
     cgroup::CgroupDir,
+    cleanup::Cleanup,
     durable::{self, Fact},
     exit::Usage,
     identity::Executable,
@@ -38,6 +39,12 @@ fn launch() -> Launch {
         origin: Origin::Sexton,
         cgroups: vec![CgroupDir { hierarchy: "cpu".into(), dir: "/c".into() }],
         created: stamp(9),
+        cleanup: Cleanup {
+            paths: vec!["/p".into()],
+            mounts: vec!["/m".into()],
+            netns: vec!["/n".into()],
+            exec: vec!["true".into()],
+        },
     }
 }
 

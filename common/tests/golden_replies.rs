@@ -6,8 +6,9 @@ use serde::Serialize;
 use sexton_common::{
     ExitStatus, Source, UnknownReason, WallTime,
     exit::Usage,
+    gc::Step,
     launch::Mode,
-    wire::{self, ApiError, ContainerInfo, ErrorCode, Event, EventKind, Launched, Node, Reply, State},
+    wire::{self, ApiError, ContainerInfo, ErrorCode, Event, EventKind, GcFigures, Launched, Node, Reply, State},
 };
 use std::fmt::Debug;
 use support::{golden_frame as golden, id};
@@ -105,6 +106,7 @@ fn replies() {
         seats_taken: 6,
         surplus: 3,
         stored: Some(2),
+        gc: GcFigures { entries: 1, attempts: 2, oldest_ms: Some(3), cleaned: 4, done: vec![(Step::Mounts, 5)] },
     };
     golden(
         &Reply::Node(node),

@@ -3,6 +3,7 @@
 mod support;
 
 use sexton_common::{
+    cleanup::Cleanup,
     launch::{Mode, OnShimDeath, Stdio},
     runtime::Runtime,
     wire::{LaunchRequest, Request, WatchRequest},
@@ -65,6 +66,12 @@ fn requests_that_make_containers_known() {
         auto_remove: true,
         on_shim_death: OnShimDeath::Kill,
         timeout_ms: Some(1500),
+        cleanup: Cleanup {
+            paths: vec!["/p".into()],
+            mounts: vec!["/m".into()],
+            netns: vec!["/n".into()],
+            exec: vec!["true".into()],
+        },
     };
     golden(
         &Request::Launch(full),
@@ -84,6 +91,7 @@ fn requests_that_make_containers_known() {
         auto_remove: false,
         on_shim_death: OnShimDeath::Adopt,
         timeout_ms: None,
+        cleanup: Cleanup::default(),
     };
     golden(
         &Request::Launch(plain.clone()),

@@ -7,6 +7,7 @@ use crate::{
 use lexopt::{Arg, Parser, ValueExt};
 use sexton_common::{
     ContainerId, Layout,
+    cleanup::Cleanup,
     launch::{Mode, OnShimDeath, Stdio},
     runtime::Runtime,
 };
@@ -32,6 +33,7 @@ to the FIFO that this line names.
   --runtime-root DIR       where the runtime keeps its state (the runtime's default)
   --runtime-arg ARG        one more global argument for the runtime; may be repeated
   --state-dir DIR          where Sexton keeps its state ($SEXTON_STATE_DIR, else /run/sexton)
+  --data-dir DIR           where it keeps what outlives a reboot ($SEXTON_DATA_DIR, else /var/lib/sexton)
   --stdio null             the container's streams are /dev/null (the default),
           inherit          those of this command,
           file:PATH        output is appended to a file,
@@ -39,6 +41,10 @@ to the FIFO that this line names.
   --create-timeout TIME    how long the runtime may take for each step (120s)
   --on-shim-death adopt    if the shim is killed, the collector watches the container itself (the default),
                   kill     or kills it
+  --cleanup-path PATH      after its end: remove this file or directory, with all that is in it
+  --cleanup-mount PATH     unmount what is mounted here and below
+  --cleanup-netns PATH     unmount and remove this bind-mounted network namespace
+  --cleanup-exec COMMAND   run this with /bin/sh until it ends with 0; all four may be repeated
   --rm                     the collector removes the container once it is clean
   --help, --version
 
@@ -79,6 +85,8 @@ pub struct Plan {
     pub on_shim_death: OnShimDeath,
     /// How long the runtime may take for each step.
     pub timeout: Duration,
+    /// What else is to be cleaned after its end.
+    pub cleanup: Cleanup,
 }
 
 #[derive(Default)]
@@ -93,6 +101,8 @@ struct Given {
     timeout: Option<String>,
     on_shim_death: OnShimDeath,
     auto_remove: bool,
+    data: Option<PathBuf>,
+    cleanup: Cleanup,
 }
 
 /// The command of a command line.
@@ -120,6 +130,11 @@ pub fn parse(mut parser: Parser) -> Result<Command, Failure> {
             Arg::Long("runtime-root") => given.root = Some(path(&mut parser)?),
             Arg::Long("runtime-arg") => given.args.push(text(&mut parser, "--runtime-arg")?),
             Arg::Long("state-dir") => given.state = Some(path(&mut parser)?),
+            Arg::Long("data-dir") => given.data = Some(path(&mut parser)?),
+            Arg::Long("cleanup-path") => given.cleanup.paths.push(full(path(&mut parser)?)?),
+            Arg::Long("cleanup-mount") => given.cleanup.mounts.push(full(path(&mut parser)?)?),
+            Arg::Long("cleanup-netns") => given.cleanup.netns.push(full(path(&mut parser)?)?),
+            Arg::Long("cleanup-exec") => given.cleanup.exec.push(text(&mut parser, "--cleanup-exec")?),
             Arg::Long("stdio") => given.stdio = Some(text(&mut parser, "--stdio")?),
             Arg::Long("create-timeout") => given.timeout = Some(text(&mut parser, "--create-timeout")?),
             Arg::Long("on-shim-death") => given.on_shim_death = on_shim_death(&text(&mut parser, "--on-shim-death")?)?,
@@ -152,12 +167,13 @@ impl Given {
         })?;
         let root = runtime.root.map(|root| utf8(root, "--runtime-root")).transpose()?;
         let runtime = Runtime { program: utf8(runtime.program, "--runtime")?, root, ..runtime };
-        let layout = Layout::resolve(self.state, None);
+        let layout = Layout::resolve(self.state, self.data);
         let state = utf8(absolute(layout.state(), "--state-dir")?, "--state-dir")?;
         let layout = Layout::new(state, layout.data().into());
+        let cleanup = self.cleanup.checked(&layout).map_err(usage)?;
         let (stdio, streams) = asked.open().map_err(Failure::ours)?;
         let Self { auto_remove, on_shim_death, .. } = self;
-        Ok(Plan { id, bundle, runtime, layout, stdio, streams, mode, auto_remove, on_shim_death, timeout })
+        Ok(Plan { id, bundle, runtime, layout, stdio, streams, mode, auto_remove, on_shim_death, timeout, cleanup })
     }
 }
 
@@ -173,6 +189,11 @@ fn text(parser: &mut Parser, option: &str) -> Result<String, Failure> {
 fn path(parser: &mut Parser) -> Result<PathBuf, Failure> {
     let path: PathBuf = parser.value().map_err(usage)?.parse().map_err(usage)?;
     if path.as_os_str().is_empty() { Err(usage("a path is empty")) } else { Ok(path) }
+}
+
+/// Whoever removes it later may have another working directory.
+fn full(path: PathBuf) -> Result<PathBuf, Failure> {
+    absolute(&path, "--cleanup-*")
 }
 
 fn absolute(path: &Path, option: &str) -> Result<PathBuf, Failure> {

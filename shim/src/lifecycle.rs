@@ -63,6 +63,7 @@ pub fn launch(plan: Plan, home: Home) -> Result<(Launched, Watch), Failed> {
         origin: Origin::Sexton,
         cgroups: cgroup::own().map_err(failed)?,
         created,
+        cleanup: plan.cleanup.clone(),
     };
     let state = plan.layout.state();
     let place = Place::prepare(&plan, &launch).map_err(|(e, grave)| {

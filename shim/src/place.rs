@@ -162,6 +162,7 @@ mod tests {
             auto_remove: false,
             on_shim_death: OnShimDeath::Adopt,
             timeout: Duration::from_secs(1),
+            cleanup: sexton_common::cleanup::Cleanup::default(),
         };
         fs::create_dir_all(plan.layout.containers()).unwrap();
         let launch = Launch {
@@ -177,6 +178,7 @@ mod tests {
             origin: Origin::Sexton,
             cgroups: vec![],
             created: Stamp::now(),
+            cleanup: sexton_common::cleanup::Cleanup::default(),
         };
         (plan, launch)
     }

@@ -55,6 +55,7 @@ impl Node {
             auto_remove: false,
             on_shim_death: Default::default(),
             timeout_ms: None,
+            cleanup: sexton_common::cleanup::Cleanup::default(),
         }
     }
 

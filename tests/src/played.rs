@@ -64,6 +64,7 @@ impl Played {
             origin: Origin::Sexton,
             cgroups: Vec::new(),
             created,
+            cleanup: sexton_common::cleanup::Cleanup::default(),
         };
         let init = Init {
             id: id.clone(),

@@ -97,6 +97,7 @@ fn launch_of(node: &Node, shim: ProcessIdentity) -> Launch {
         origin: Origin::Sexton,
         cgroups: Vec::new(),
         created,
+        cleanup: sexton_common::cleanup::Cleanup::default(),
     }
 }
 

@@ -124,6 +124,7 @@ mod tests {
             seats_taken: 76,
             surplus: 44,
             stored: Some(60),
+            gc: sexton_common::wire::GcFigures::default(),
         };
         let text = rendered_node(&node);
         for line in ["descriptors        101 of 128", "of these to watch  76 of 76"] {

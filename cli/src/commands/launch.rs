@@ -165,6 +165,7 @@ impl Options {
             auto_remove: self.rm,
             on_shim_death: self.on_shim_death,
             timeout_ms: self.timeout.map(args::millis),
+            cleanup: sexton_common::cleanup::Cleanup::default(),
         }
     }
 }
@@ -211,6 +212,7 @@ mod tests {
             auto_remove: true,
             on_shim_death: OnShimDeath::Kill,
             timeout_ms: Some(1500),
+            cleanup: sexton_common::cleanup::Cleanup::default(),
         };
         assert_eq!(parsed.options.request(Mode::Run, Stdio::Inherit), expected);
         let request = run("-d c1 -b /b --stdio file:/o").options.request(Mode::Run, Stdio::Null);
@@ -247,6 +249,7 @@ mod tests {
                     seats_taken: 0,
                     surplus: 0,
                     stored: None,
+                    gc: sexton_common::wire::GcFigures::default(),
                 }),
                 Request::Launch(request) if request.bundle.as_os_str() == "/bad" => Reply::Error(ApiError {
                     exit_code: 127,

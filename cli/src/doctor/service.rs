@@ -123,6 +123,7 @@ mod tests {
             seats_taken: 6,
             surplus: 0,
             stored: Some(3),
+            gc: sexton_common::wire::GcFigures::default(),
         }
     }
 

@@ -84,6 +84,12 @@ async fn one(
                 Ok(Reply::Container(Box::new(info.as_ref().clone())))
             }
             Request::Node {} => Ok(Reply::Node(node(&overseer).await)),
+            Request::GcList {}
+            | Request::GcWhy { .. }
+            | Request::GcRetry { .. }
+            | Request::GcForget { .. }
+            | Request::GcAdd(_)
+            | Request::GcScan { .. } => Err(ApiError::new(ErrorCode::Internal, "not yet")),
             Request::List { .. } | Request::Subscribe { .. } => {
                 Err(ApiError::new(ErrorCode::Internal, "a list was asked for as a single reply"))
             }
@@ -140,5 +146,6 @@ async fn node(overseer: &Overseer) -> Node {
         seats_taken: taken as u64,
         surplus: u32::try_from(overseer.cx.surplus.count()).unwrap_or(u32::MAX),
         stored: overseer.cx.store.len().map(|held| held as u64),
+        gc: sexton_common::wire::GcFigures::default(),
     }
 }

@@ -47,6 +47,7 @@ impl World {
             origin: Origin::Sexton,
             cgroups: vec![],
             created: Stamp::now(),
+            cleanup: sexton_common::cleanup::Cleanup::default(),
         };
         durable::write(&dir.launch(), &launch).unwrap();
         dir

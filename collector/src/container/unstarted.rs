@@ -99,6 +99,7 @@ mod tests {
             origin: Origin::Sexton,
             cgroups: vec![],
             created: Stamp::now(),
+            cleanup: sexton_common::cleanup::Cleanup::default(),
         };
         let init = Init {
             id: launch.id.clone(),

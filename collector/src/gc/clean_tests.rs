@@ -40,6 +40,7 @@ async fn attempt(script: &str) -> (Result<(), String>, bool) {
         origin: Origin::Sexton,
         cgroups: vec![],
         created: ready,
+        cleanup: sexton_common::cleanup::Cleanup::default(),
     };
     let record = ExitRecord {
         id,

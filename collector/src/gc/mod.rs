@@ -2,6 +2,8 @@
 
 mod clean;
 mod observe;
+mod obstacle;
 
 pub use clean::{Cleaner, Estate};
 pub use observe::{bury, thaw};
+pub use obstacle::{Holder, Obstacle};

@@ -5,11 +5,13 @@
 //! Variants and fields are only ever appended.
 
 mod error;
+mod gc;
 mod info;
 mod reply;
 mod request;
 
 pub use error::{ApiError, ErrorCode};
+pub use gc::{Finding, FindingKind, GcAddRequest, GcFigures, GcInfo, GcWhy, Holder, Obstacle};
 pub use info::{ContainerInfo, Event, EventKind, State};
 pub use reply::{Launched, Node, Reply};
 pub use request::{LaunchRequest, Request, WatchRequest};

@@ -1,6 +1,6 @@
 //! What the collector answers.
 
-use super::{ApiError, ContainerInfo, Event};
+use super::{ApiError, ContainerInfo, Event, Finding, GcFigures, GcInfo, GcWhy};
 use crate::{ContainerId, WallTime};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -51,6 +51,22 @@ pub enum Reply {
     Node(Node),
     /// It was not done.
     Error(ApiError),
+    /// Some entries of the GC.
+    GcEntries {
+        /// A part of the list.
+        entries: Vec<GcInfo>,
+        /// Whether the list ends here.
+        last: bool,
+    },
+    /// An entry, and what is in its way.
+    GcWhy(Box<GcWhy>),
+    /// What was left behind.
+    Findings {
+        /// A part of the list.
+        findings: Vec<Finding>,
+        /// Whether the list ends here.
+        last: bool,
+    },
 }
 
 /// What the shim prints once it is done, and the collector passes on.
@@ -97,4 +113,6 @@ pub struct Node {
     pub surplus: u32,
     /// Pidfds that the service manager, or the keeper, holds for it; `None` if nobody does.
     pub stored: Option<u64>,
+    /// The GC loop.
+    pub gc: GcFigures,
 }

@@ -1,7 +1,9 @@
 //! What a client asks.
 
+use super::GcAddRequest;
 use crate::{
     ContainerId,
+    cleanup::Cleanup,
     launch::{Mode, OnShimDeath, Stdio},
     runtime::Runtime,
 };
@@ -81,6 +83,32 @@ pub enum Request {
     },
     /// Answer: [`super::Reply::Node`].
     Node {},
+    /// What is in GC. Answer: [`super::Reply::GcEntries`], until `last`.
+    GcList {},
+    /// What is in the way of cleaning a container; of one too that was killed and does not die. Answer:
+    /// [`super::Reply::GcWhy`].
+    GcWhy {
+        /// The container.
+        id: ContainerId,
+    },
+    /// Try again now: that one, or all. Answer: [`super::Reply::GcEntries`] after that attempt, those that are still there.
+    GcRetry {
+        /// The container.
+        id: Option<ContainerId>,
+    },
+    /// Give up: what is not clean stays, and nobody will clean it. Answer: [`super::Reply::Done`].
+    GcForget {
+        /// The container.
+        id: ContainerId,
+    },
+    /// Clean up after a container of some other engine. Answer: [`super::Reply::Done`] once that is durable; what comes
+    /// of it is in the list.
+    GcAdd(GcAddRequest),
+    /// Look for what nobody owns any more. Answer: [`super::Reply::Findings`], until `last`.
+    GcScan {
+        /// Whether each gets an entry of its own, and so is cleaned.
+        adopt: bool,
+    },
 }
 
 /// What to launch.
@@ -108,6 +136,9 @@ pub struct LaunchRequest {
     /// How long the runtime may take for each step; the collector's default if `None`.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
+    /// What else is to be cleaned after its end: absolute paths.
+    #[serde(default)]
+    pub cleanup: Cleanup,
 }
 
 /// A foreign shim's container (iSulad's `container_supervisor_add_exit_monitor`).

@@ -5,13 +5,14 @@ use proptest::{collection::vec, option, prelude::*};
 use sexton_common::{
     ContainerId, ExitRecord, ExitStatus, Init, Launch, ProcessIdentity, Source, Stamp, UnknownReason, WallTime,
     cgroup::CgroupDir,
+    cleanup::Cleanup,
     exit::Usage,
     identity::{BootId, Executable},
     launch::{Clean, Mode, OnShimDeath, Origin, Started, Stdio},
     runtime::Runtime,
     wire::{
-        ApiError, ContainerInfo, ErrorCode, Event, EventKind, LaunchRequest, Launched, Node, Reply, Request, State,
-        WatchRequest,
+        ApiError, ContainerInfo, ErrorCode, Event, EventKind, GcFigures, LaunchRequest, Launched, Node, Reply, Request,
+        State, WatchRequest,
     },
 };
 use std::path::PathBuf;
@@ -117,6 +118,7 @@ pub fn launch() -> impl Strategy<Value = Launch> {
                 origin,
                 cgroups,
                 created,
+                cleanup: Cleanup::default(),
             }
         },
     )
@@ -177,6 +179,7 @@ fn launch_request() -> impl Strategy<Value = LaunchRequest> {
         auto_remove,
         on_shim_death: on_shim_death(kill),
         timeout_ms,
+        cleanup: Cleanup::default(),
     })
 }
 
@@ -288,6 +291,7 @@ pub fn reply() -> impl Strategy<Value = Reply> {
                     seats_taken,
                     surplus,
                     stored,
+                    gc: GcFigures::default(),
                 })
             }
         ),

@@ -25,6 +25,11 @@ pub fn program(text: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// What `/bin/sh -c` should run.
+pub fn shell_command(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("it is empty: give what /bin/sh -c should run".into()) } else { Ok(text.into()) }
+}
+
 /// A duration as `10s`, `1m 30s` or, as `docker stop -t` has it, a number of seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse() {
@@ -86,6 +91,14 @@ mod tests {
         assert_eq!(stdio("file:x").unwrap(), Stdio::File(std::env::current_dir().unwrap().join("x")));
         for bad in ["", "file:", "fifo", "NULL", "file", "fds:0,1,2"] {
             assert!(stdio(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn commands_are_not_empty() {
+        assert_eq!(shell_command("-x; true ").unwrap(), "-x; true ");
+        for bad in ["", " ", "\t\n"] {
+            assert!(shell_command(bad).unwrap_err().contains("/bin/sh -c"), "{bad:?}");
         }
     }
 

@@ -6,6 +6,8 @@ use std::{io, path::PathBuf, time::Duration};
 
 /// What `timeout(1)` ends with when the time is up.
 const TIMED_OUT: u8 = 124;
+/// What clap ends with.
+const BAD_USAGE: u8 = 2;
 
 /// Why a command did not do what it was asked; shown to a person.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,9 @@ pub enum Failure {
     /// The container's status is not known.
     #[error("{0}")]
     UnknownStatus(String),
+    /// It would do harm, and was not confirmed.
+    #[error("{0}")]
+    Unconfirmed(String),
     /// The operating system said no.
     #[error("{what}: {source}")]
     System {
@@ -83,6 +88,7 @@ impl Failure {
             Self::Closed => 0,
             Self::TimedOut(_) => TIMED_OUT,
             Self::UnknownStatus(_) => NOT_THE_CONTAINER,
+            Self::Unconfirmed(_) => BAD_USAGE,
             Self::Api(ApiError { exit_code: code @ 125..=127, .. }) => *code,
             _ if launching => NOT_THE_CONTAINER,
             _ => 1,
@@ -114,5 +120,6 @@ mod tests {
              start it with `systemctl start sextond` or `sextond &`"
         );
         assert_eq!(Failure::TimedOut(String::new()).exit_code(false), 124);
+        assert_eq!(Failure::Unconfirmed(String::new()).exit_code(false), 2);
     }
 }

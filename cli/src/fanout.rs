@@ -25,13 +25,31 @@ pub fn each(
     within: Duration,
     request: impl Fn(&ContainerId) -> Request,
 ) -> Result<u8, Failure> {
+    let receive = |connection: &mut Connection| connection.receive(within);
+    each_of(daemon, ids, within, request, receive, |id, reply| match reply {
+        Reply::Done {} | Reply::Container(_) => output::line(id),
+        other => Err(crate::daemon::unexpected(&other)),
+    })
+}
+
+/// The same with an answer of any kind: `receive` takes it from the connection, `tell` says what it is.
+///
+/// # Errors
+/// If sextond cannot be reached at all, or `tell` fails.
+pub fn each_of<T>(
+    daemon: &Daemon,
+    ids: &[ContainerId],
+    within: Duration,
+    request: impl Fn(&ContainerId) -> Request,
+    receive: impl Fn(&mut Connection) -> Result<T, Failure>,
+    mut tell: impl FnMut(&ContainerId, T) -> Result<(), Failure>,
+) -> Result<u8, Failure> {
     let mut failed = false;
     for some in ids.chunks(AT_ONCE) {
         let asked: Vec<_> = some.iter().map(|id| ask(daemon, &request(id), within)).collect();
         for (id, connection) in some.iter().zip(asked) {
-            match connection.and_then(|mut connection| connection.receive(within)) {
-                Ok(Reply::Done {} | Reply::Container(_)) => output::line(id)?,
-                Ok(other) => return Err(crate::daemon::unexpected(&other)),
+            match connection.and_then(|mut connection| receive(&mut connection)) {
+                Ok(answer) => tell(id, answer)?,
                 Err(failure @ (Failure::NotRunning(_) | Failure::Denied(_))) => return Err(failure),
                 Err(failure) => {
                     failed = true;

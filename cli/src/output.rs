@@ -28,8 +28,27 @@ pub fn json_to_read(value: &impl Serialize) -> Result<(), Failure> {
 
 /// Tells a person something on standard error.
 pub fn complain(text: impl Display) {
+    let text = text.to_string();
+    let lines: Vec<_> = text.split('\n').map(plain).collect();
     // There is nobody else to tell.
-    let _ = writeln!(io::stderr(), "sexton: {text}");
+    let _ = writeln!(io::stderr(), "sexton: {}", lines.join("\n"));
+}
+
+/// Tells a person who sits there what takes its time.
+pub fn progress(text: impl Display) {
+    if !cfg!(test) && io::stderr().is_terminal() {
+        complain(text);
+    }
+}
+
+/// The text with its control characters spelt out: names of processes and files are chosen by those who run in
+/// containers, and are not to speak to anybody's terminal.
+pub fn plain(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
 }
 
 /// Whether a person reads: not in tests, whose expectations must not depend on who runs them.
@@ -40,4 +59,15 @@ pub fn terminal() -> bool {
 /// Whether colour is wanted: on a terminal, unless `NO_COLOR` is set to something.
 pub fn colour() -> bool {
     terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_speaks_to_the_terminal() {
+        assert_eq!(plain("dd (über) \"x\" \\"), "dd (über) \"x\" \\");
+        assert_eq!(plain("a\u{1b}[2J\r\n\t\0\u{9b}\u{7f}"), "a\\u{1b}[2J\\r\\n\\t\\u{0}\\u{9b}\\u{7f}");
+    }
 }

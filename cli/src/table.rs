@@ -20,8 +20,8 @@ pub enum Tone {
 }
 
 /// A cell of this tone.
-pub fn cell(text: impl Into<String>, tone: Tone) -> Cell {
-    let cell = Cell::new(text.into());
+pub fn cell(text: impl AsRef<str>, tone: Tone) -> Cell {
+    let cell = Cell::new(output::plain(text.as_ref()));
     match tone {
         _ if !output::colour() => cell,
         Tone::Plain => cell,

@@ -64,6 +64,19 @@ pub fn expected(own: &[CgroupDir], cgroups_path: Option<&str>, id: &ContainerId)
     Ok(own.iter().flat_map(below).flatten().collect())
 }
 
+/// The directories of that path, from the root of each hierarchy, where it exists.
+///
+/// # Errors
+/// What reading `/proc` failed with.
+pub fn at(path: &Path) -> io::Result<Vec<CgroupDir>> {
+    let Some(path) = path.to_str() else { return Ok(Vec::new()) };
+    let own = memberships("/proc/self/cgroup")?;
+    let everywhere: Vec<_> = own.into_iter().map(|(hierarchy, _)| (hierarchy, path.to_owned())).collect();
+    let mut found = directories(&everywhere)?;
+    found.retain(|cgroup| cgroup.dir.is_dir());
+    Ok(found)
+}
+
 fn directories(memberships: &[(String, String)]) -> io::Result<Vec<CgroupDir>> {
     let mut found = Vec::new();
     for_each_mount(|mount| {

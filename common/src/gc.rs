@@ -25,8 +25,10 @@ pub struct Estate {
     pub rootfs: Option<PathBuf>,
     /// Processes that must be gone, whatever cgroup they are in.
     pub processes: Vec<ProcessIdentity>,
-    /// Its cgroups.
+    /// Its cgroups: whatever is in them is killed.
     pub cgroups: Vec<CgroupDir>,
+    /// Where its runtime would have made them, if it came so far: removed if they are empty.
+    pub guessed: Vec<CgroupDir>,
     /// What was registered.
     pub cleanup: Cleanup,
 }
@@ -44,6 +46,7 @@ impl Estate {
             rootfs: None,
             processes: init.map(|init| init.process).into_iter().collect(),
             cgroups: init.map(|init| init.cgroups.clone()).unwrap_or_default(),
+            guessed: Vec::new(),
             cleanup: launch.cleanup.clone(),
         }
     }
@@ -59,6 +62,7 @@ impl Estate {
         }
         union(&mut self.processes, other.processes);
         union(&mut self.cgroups, other.cgroups);
+        union(&mut self.guessed, other.guessed);
         union(&mut self.cleanup.paths, other.cleanup.paths);
         union(&mut self.cleanup.mounts, other.cleanup.mounts);
         union(&mut self.cleanup.netns, other.cleanup.netns);

@@ -1,5 +1,6 @@
 //! Which process a number means (I6).
 
+pub use crate::stat::Stat;
 use rustix::{
     fd::OwnedFd,
     io::Errno,
@@ -155,71 +156,23 @@ fn pidfs_inode(fd: impl AsFd) -> io::Result<Option<u64>> {
     Ok(Some(rustix::fs::fstat(&fd)?.st_ino))
 }
 
-/// The fields of `/proc/PID/stat` that tell processes apart and tell how they ended (proc(5)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stat {
-    /// One letter, `Z` for a zombie.
-    pub state: u8,
-    /// The parent's pid.
-    pub ppid: u32,
-    /// The session's leader's pid; zero while the process is being reaped, when the kernel says -1.
-    pub session: u32,
-    /// Threads still there, a dead leader included.
-    pub threads: u32,
-    /// Clock ticks since boot.
-    pub start_time: u64,
-    /// The raw wait status once the process is a zombie; zero without the right to see it.
-    pub exit_code: i32,
-}
-
-impl Stat {
-    /// Reads it; `None` if there is no such process.
-    ///
-    /// # Errors
-    /// What reading failed with, and `InvalidData` if the kernel's line cannot be understood.
-    pub fn of(pid: u32) -> io::Result<Option<Self>> {
-        match fs::read(format!("/proc/{pid}/stat")) {
-            Ok(text) => Self::parse(&text).map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into()),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) if e.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(None),
-            Err(e) => Err(e),
-        }
-    }
-
-    /// A leader that ended before its other threads is a `Z` too, but the process lives on.
-    #[must_use]
-    pub fn is_dead(&self) -> bool {
-        matches!(self.state, b'Z' | b'X') && self.threads <= 1
-    }
-
-    fn parse(text: &[u8]) -> Option<Self> {
-        // The command is in parentheses and may contain anything, parentheses and newlines included.
-        let end = text.iter().rposition(|&c| c == b')')?;
-        let rest = std::str::from_utf8(text.get(end + 1..)?).ok()?;
-        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-        let field = |number: usize| fields.get(number - 3).copied();
-        Some(Self {
-            state: *field(3)?.as_bytes().first()?,
-            ppid: field(4)?.parse().ok()?,
-            session: field(6)?.parse().unwrap_or(0),
-            threads: field(20)?.parse().ok()?,
-            start_time: field(22)?.parse().ok()?,
-            exit_code: field(52).and_then(|code| code.parse().ok()).unwrap_or(0),
-        })
-    }
-}
-
 /// `/proc/sys/kernel/random/boot_id`. A UUID in JSON, 16 bytes in postcard.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BootId(pub [u8; 16]);
 
+static CURRENT: OnceLock<BootId> = OnceLock::new();
+
 impl BootId {
+    /// Takes `id` for this boot's in this process, so that tests can have a reboot. Only before anybody has asked.
+    pub fn pretend(id: Self) {
+        let _ = CURRENT.set(id);
+    }
+
     /// This boot's. Read once per process.
     ///
     /// # Errors
     /// If the kernel's file cannot be read or understood.
     pub fn current() -> io::Result<Self> {
-        static CURRENT: OnceLock<BootId> = OnceLock::new();
         if let Some(id) = CURRENT.get() {
             return Ok(*id);
         }
@@ -235,6 +188,14 @@ impl BootId {
             *byte = u8::try_from(digits.next()?? << 4 | digits.next()??).ok()?;
         }
         digits.next().is_none().then_some(Self(bytes))
+    }
+}
+
+impl std::str::FromStr for BootId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::parse(text.trim()).ok_or(())
     }
 }
 

@@ -37,7 +37,7 @@ fn a_stat_line_with_a_hostile_name_is_understood() {
     let mut line = b"7 (a) Z 1 (\n) S 3 ".to_vec();
     line.extend((5..=52).map(|n| format!("{n} ")).collect::<String>().into_bytes());
     let stat = Stat::parse(&line).unwrap();
-    assert_eq!(stat, Stat { state: b'S', ppid: 3, session: 6, threads: 20, start_time: 22, exit_code: 52 });
+    assert_eq!(stat, Stat { state: b'S', ppid: 3, session: 6, flags: 9, threads: 20, start_time: 22, exit_code: 52 });
     // As it is while it is being reaped.
     let reaped = Stat::parse(format!("7 (a) X 3 -1 -1 {}1 0 22 0", "0 ".repeat(13)).as_bytes());
     assert_eq!(reaped.map(|stat| (stat.session, stat.start_time)), Some((0, 22)));

@@ -93,16 +93,28 @@ impl Layout {
         self.gc().join(id.as_str())
     }
 
-    /// The [`Launch`](crate::Launch)es of containers that own what a reboot does not clear.
+    /// The containers that own what a reboot does not clear.
     #[must_use]
     pub fn lasting(&self) -> PathBuf {
         self.data.join("containers")
     }
 
-    /// One of them.
+    /// One of them: its `launch`, as in [`Layout::container`], and nothing else.
     #[must_use]
-    pub fn lasting_launch(&self, id: &ContainerId) -> PathBuf {
-        self.lasting().join(id.as_str()).join("launch")
+    pub fn lasting_container(&self, id: &ContainerId) -> ContainerDir {
+        ContainerDir(self.lasting().join(id.as_str()))
+    }
+
+    /// Where the process `pid` fills it before it is renamed into place.
+    #[must_use]
+    pub fn lasting_unborn(&self, pid: u32) -> ContainerDir {
+        ContainerDir(self.lasting().join(format!("{}{pid}", Self::UNBORN)))
+    }
+
+    /// Where it goes when it is removed.
+    #[must_use]
+    pub fn lasting_buried(&self, id: &ContainerId, generation: u64) -> ContainerDir {
+        ContainerDir(self.lasting().join(format!("{}{generation}-{id}", Self::BURIED)))
     }
 
     /// Where entries and launches in [`Layout::data`] that do not decode are kept: on the same file system.

@@ -15,6 +15,7 @@ pub mod launch;
 pub mod layout;
 pub mod private;
 pub mod runtime;
+mod stat;
 pub mod time;
 pub mod unborn;
 pub mod wire;

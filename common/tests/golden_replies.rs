@@ -2,16 +2,14 @@
 
 mod support;
 
-use serde::Serialize;
 use sexton_common::{
     ExitStatus, Source, UnknownReason, WallTime,
     exit::Usage,
     gc::Step,
     launch::Mode,
-    wire::{self, ApiError, ContainerInfo, ErrorCode, Event, EventKind, GcFigures, Launched, Node, Reply, State},
+    wire::{ApiError, ContainerInfo, ErrorCode, Event, EventKind, GcFigures, Launched, Node, Reply, State},
 };
-use std::fmt::Debug;
-use support::{golden_frame as golden, id};
+use support::{golden_frame as golden, id, small_enum};
 
 /// As full as it gets.
 fn ended() -> ContainerInfo {
@@ -106,14 +104,21 @@ fn replies() {
         seats_taken: 6,
         surplus: 3,
         stored: Some(2),
-        gc: GcFigures { entries: 1, attempts: 2, oldest_ms: Some(3), cleaned: 4, done: vec![(Step::Mounts, 5)] },
+        gc: GcFigures {
+            entries: 1,
+            attempts: 2,
+            oldest_ms: Some(3),
+            cleaned: 4,
+            done: vec![(Step::Processes, 300), (Step::Mounts, 5)],
+        },
     };
     golden(
         &Reply::Node(node),
-        "00000017 0805302e312e30040ac8011f8080400109e80706030102",
+        "00000022 0805302e312e30040ac8011f8080400109e8070603010201020103040201ac020405",
         r#"{"node":{"version":"0.1.0","pid":4,"since":"1970-01-01T00:00:00.000000010Z",
          "containers":200,"descriptors":31,"descriptor_limit":1048576,"quarantined":1,"seq":9,
-         "seats":1000,"seats_taken":6,"surplus":3,"stored":2}}"#,
+         "seats":1000,"seats_taken":6,"surplus":3,"stored":2,"gc":{"entries":1,
+         "attempts":2,"oldest_ms":3,"cleaned":4,"done":[["processes",300],["mounts",5]]}}}"#,
     );
     let mut error = ApiError::new(ErrorCode::RuntimeFailed, "runc says no");
     error.exit_code = 127;
@@ -186,24 +191,16 @@ fn replies_with_containers() {
 /// The numbers of the variants, which no release may change.
 #[test]
 fn names_and_numbers_of_the_small_enums() {
-    fn all<T: Serialize + Debug>(variants: &[T], names: &[&str]) {
-        assert_eq!(variants.len(), names.len());
-        for (number, (variant, name)) in variants.iter().zip(names).enumerate() {
-            let body = &wire::encode(variant).unwrap()[4..];
-            assert_eq!(body, [u8::try_from(number).unwrap()], "{variant:?}");
-            assert_eq!(serde_json::to_string(variant).unwrap(), format!("\"{name}\""));
-        }
-    }
     use {ErrorCode as E, EventKind as K, State as S};
     let states = [S::Creating, S::Created, S::Running, S::Orphaned, S::Stopping, S::Gc, S::Stopped];
     let names = ["creating", "created", "running", "orphaned", "stopping", "gc", "stopped"];
-    all(&states, &names);
+    small_enum(&states, &names);
     assert_eq!(states.map(S::name), names);
     let kinds = [K::Created, K::Started, K::Orphaned, K::Exited, K::Delayed, K::Stopped, K::Removed];
     let names = ["created", "started", "orphaned", "exited", "delayed", "stopped", "removed"];
-    all(&kinds, &names);
+    small_enum(&kinds, &names);
     assert_eq!(kinds.map(K::name), names);
-    all(
+    small_enum(
         &[
             E::Invalid,
             E::NoSuchContainer,
@@ -235,11 +232,11 @@ fn names_and_numbers_of_the_small_enums() {
             "internal",
         ],
     );
-    all(
+    small_enum(
         &[Source::Waited, Source::Pidfd, Source::Zombie, Source::Reported, Source::None],
         &["waited", "pidfd", "zombie", "reported", "none"],
     );
-    all(&[Mode::Create, Mode::Run], &["create", "run"]);
+    small_enum(&[Mode::Create, Mode::Run], &["create", "run"]);
 }
 
 /// How a status reads in JSON.

@@ -75,12 +75,13 @@ fn requests_that_make_containers_known() {
     };
     golden(
         &Request::Launch(full),
-        "0000002d 02057765622d31022f62092f62696e2f72756e6301022f7201072d2d646562756702042f6c6f670\
-         1010101dc0b",
+        "0000003f 02057765622d31022f62092f62696e2f72756e6301022f7201072d2d646562756702042f6c6f67010101\
+         01dc0b01022f7001022f6d01022f6e010474727565",
         r#"{"launch":{"id":"web-1","bundle":"/b","runtime":{"program":"/bin/runc","root":"/r",
          "args":["--debug"]},"stdio":{"file":"/log"},"mode":"run","auto_remove":true,
          "on_shim_death":"kill",
-         "timeout_ms":1500}}"#,
+         "timeout_ms":1500,
+         "cleanup":{"paths":["/p"],"mounts":["/m"],"netns":["/n"],"exec":["true"]}}}"#,
     );
     let plain = LaunchRequest {
         id: id(),
@@ -95,10 +96,10 @@ fn requests_that_make_containers_known() {
     };
     golden(
         &Request::Launch(plain.clone()),
-        "00000016 02057765622d31022f620472756e6300000000000000",
+        "0000001a 02057765622d31022f620472756e630000000000000000000000",
         r#"{"launch":{"id":"web-1","bundle":"/b","runtime":{"program":"runc","root":null,
          "args":[]},"stdio":"null","mode":"create","auto_remove":false,"on_shim_death":"adopt",
-         "timeout_ms":null}}"#,
+         "timeout_ms":null,"cleanup":{"paths":[],"mounts":[],"netns":[],"exec":[]}}}"#,
     );
     // What a person writes by hand.
     let short = r#"{"launch":{"id":"web-1","bundle":"/b","mode":"create"}}"#;

@@ -9,6 +9,7 @@ use sexton_common::{
     ContainerId, ExitRecord, ExitStatus, Init, Launch, ProcessIdentity, Source, Stamp, WallTime,
     durable::{self, Damage, Fact},
     exit::Usage,
+    gc::Entry,
     identity::BootId,
     launch::{Clean, Started},
     wire::{self, Reply, Request},
@@ -38,9 +39,11 @@ fn decode_as_everything(bytes: &[u8]) {
     let _ = durable::decode::<Started>(bytes);
     let _ = durable::decode::<Clean>(bytes);
     let _ = durable::decode::<ExitRecord>(bytes);
+    let _ = durable::decode::<Entry>(bytes);
     let _ = wire::decode::<Request>(bytes);
     let _ = wire::decode::<Reply>(bytes);
     let _ = serde_json::from_slice::<Request>(bytes);
+    let _ = serde_json::from_slice::<Reply>(bytes);
 }
 
 /// A header that is right for `body`, so that the decoder gets as far as the body.
@@ -63,7 +66,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bodies_with_a_right_checksum_never_panic(body in vec(any::<u8>(), 0..512)) {
-        for kind in [Launch::KIND, Init::KIND, Started::KIND, Clean::KIND, ExitRecord::KIND] {
+        for kind in [Launch::KIND, Init::KIND, Started::KIND, Clean::KIND, ExitRecord::KIND, Entry::KIND] {
             decode_as_everything(&sealed(kind, &body));
         }
     }

@@ -5,7 +5,7 @@
 
 mod arbitrary;
 
-use arbitrary::{clean, exit_record, init, launch, reply, request, started};
+use arbitrary::{clean, entry, exit_record, init, launch, reply, request, started};
 use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
 use sexton_common::{
@@ -46,6 +46,7 @@ proptest! {
         started in started(),
         clean in clean(),
         record in exit_record(),
+        entry in entry(),
         flip in (any::<prop::sample::Index>(), 0u8..8),
     ) {
         stored(&launch, flip)?;
@@ -53,6 +54,7 @@ proptest! {
         stored(&started, flip)?;
         stored(&clean, flip)?;
         stored(&record, flip)?;
+        stored(&entry, flip)?;
         prop_assert!(durable::encode(&record).unwrap().len() <= ExitRecord::MAX);
     }
 

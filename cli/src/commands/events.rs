@@ -112,6 +112,7 @@ fn line(event: &Event) -> String {
         (None, Some(status)) => show::status(status),
         (None, None) => container.pid.map_or(String::new(), |pid| format!("pid {pid}")),
     };
+    let more = output::plain(&more);
     format!("{} {at}Z {:<8}  {}  {more}", event.seq, event.kind.name(), container.id).trim_end().to_owned()
 }
 

@@ -9,7 +9,7 @@ use crate::{
 use clap::Args;
 use sexton_common::{
     ContainerId,
-    wire::{ContainerInfo, Node, Reply, Request},
+    wire::{ContainerInfo, GcFigures, Node, Reply, Request},
 };
 
 /// `sexton inspect`.
@@ -59,7 +59,22 @@ fn rendered_node(node: &Node) -> String {
     row("stored pidfds", node.stored.map_or_else(|| NOT_STORED.into(), |held| held.to_string()));
     row("in quarantine", node.quarantined.to_string());
     row("last event", node.seq.to_string());
+    row("in GC", in_gc(&node.gc));
+    row("clean-ups tried", node.gc.attempts.to_string());
+    row("runs cleaned", node.gc.cleaned.to_string());
+    let done = node.gc.done.iter().map(|(step, count)| format!("{step} {count}"));
+    row("steps done", Some(done.collect::<Vec<_>>().join(", ")).filter(|done| !done.is_empty()).unwrap_or("-".into()));
     render(rows)
+}
+
+fn in_gc(gc: &GcFigures) -> String {
+    match gc.oldest_ms {
+        Some(ms) if gc.entries > 0 => {
+            let age = show::age(0, ms.saturating_mul(1_000_000));
+            format!("{}, the oldest for {age}: see `sexton gc ls`", gc.entries)
+        }
+        _ => gc.entries.to_string(),
+    }
 }
 
 fn rendered(container: &ContainerInfo) -> String {
@@ -107,11 +122,10 @@ fn rendered(container: &ContainerInfo) -> String {
 mod tests {
     use super::*;
     use crate::fake;
-    use sexton_common::ExitStatus;
+    use sexton_common::{ExitStatus, gc::Step};
 
-    #[test]
-    fn a_node_says_what_it_lacks() {
-        let node = Node {
+    fn node() -> Node {
+        Node {
             version: "0.1.0".into(),
             pid: 5,
             since: sexton_common::WallTime(0),
@@ -124,8 +138,13 @@ mod tests {
             seats_taken: 76,
             surplus: 44,
             stored: Some(60),
-            gc: sexton_common::wire::GcFigures::default(),
-        };
+            gc: GcFigures::default(),
+        }
+    }
+
+    #[test]
+    fn a_node_says_what_it_lacks() {
+        let node = node();
         let text = rendered_node(&node);
         for line in ["descriptors        101 of 128", "of these to watch  76 of 76"] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
@@ -134,6 +153,24 @@ mod tests {
         assert!(rendered_node(&Node { stored: None, ..node.clone() }).contains("--keeper"));
         assert!(text.contains("44, for want of descriptors: raise LimitNOFILE"), "{text}");
         assert!(!rendered_node(&Node { surplus: 0, ..node }).contains("LimitNOFILE"));
+    }
+
+    #[test]
+    fn a_node_says_what_its_gc_has_done() {
+        let idle = node();
+        let done = vec![(Step::Processes, 3), (Step::Mounts, 1)];
+        let gc = GcFigures { entries: 2, attempts: 12, oldest_ms: Some(190_000), cleaned: 7, done };
+        for (node, lines) in [
+            (Node { gc, ..node() }, ["2, the oldest for 3m: see `sexton gc ls`", "12", "7", "processes 3, mounts 1"]),
+            (idle, ["0", "0", "0", "-"]),
+        ] {
+            let text = rendered_node(&node);
+            let keys = ["in GC", "clean-ups tried", "runs cleaned", "steps done"];
+            for (key, value) in keys.iter().zip(lines) {
+                let line = format!("{key:<17}  {value}");
+                assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+            }
+        }
     }
 
     #[test]

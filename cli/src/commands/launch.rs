@@ -1,5 +1,6 @@
 //! `run` and `create`.
 
+use super::cleanup::CleanupOptions;
 use crate::{
     args,
     daemon::{Connection, Daemon, SIMPLE, unexpected},
@@ -46,6 +47,8 @@ struct Options {
     /// Print what was launched as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    cleanup: CleanupOptions,
 }
 
 /// Which runtime, and how it is called.
@@ -165,7 +168,7 @@ impl Options {
             auto_remove: self.rm,
             on_shim_death: self.on_shim_death,
             timeout_ms: self.timeout.map(args::millis),
-            cleanup: sexton_common::cleanup::Cleanup::default(),
+            cleanup: self.cleanup.into(),
         }
     }
 }
@@ -187,6 +190,7 @@ mod tests {
     use clap::Parser;
     use sexton_common::{
         ExitStatus, UnknownReason, WallTime,
+        cleanup::Cleanup,
         wire::{ApiError, ErrorCode, Event, EventKind, Node},
     };
 
@@ -212,11 +216,24 @@ mod tests {
             auto_remove: true,
             on_shim_death: OnShimDeath::Kill,
             timeout_ms: Some(1500),
-            cleanup: sexton_common::cleanup::Cleanup::default(),
+            cleanup: Cleanup::default(),
         };
         assert_eq!(parsed.options.request(Mode::Run, Stdio::Inherit), expected);
         let request = run("-d c1 -b /b --stdio file:/o").options.request(Mode::Run, Stdio::Null);
         assert_eq!((request.stdio, request.timeout_ms), (Stdio::File("/o".into()), None));
+    }
+
+    #[test]
+    fn what_is_to_be_cleaned_is_registered_in_its_order() {
+        let line = "-d c1 -b /b --cleanup-path x --cleanup-exec -false --cleanup-path /a/b --cleanup-mount /m/1 \
+            --cleanup-netns /run/netns/c1 --cleanup-exec true";
+        let expected = Cleanup {
+            paths: vec![std::env::current_dir().unwrap().join("x"), "/a/b".into()],
+            mounts: vec!["/m/1".into()],
+            netns: vec!["/run/netns/c1".into()],
+            exec: vec!["-false".into(), "true".into()],
+        };
+        assert_eq!(run(line).options.request(Mode::Run, Stdio::Null).cleanup, expected);
     }
 
     #[test]

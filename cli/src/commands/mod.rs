@@ -1,6 +1,8 @@
 //! The command line, and its verbs.
 
+mod cleanup;
 mod events;
+mod gc;
 mod inspect;
 mod launch;
 mod ps;
@@ -69,6 +71,8 @@ pub enum Command {
     Rm(verbs::Rm),
     /// Watch a container of a foreign shim (iSulad's), which writes its exit code to a FIFO
     Watch(watch::Watch),
+    /// Garbage: what could not be cleaned yet, what is in the way, and what others left behind
+    Gc(gc::Gc),
     /// Show the releases of sexton and sextond
     Version(version::Version),
     /// Check whether this machine is fit for sextond, and say what to do about it
@@ -90,6 +94,7 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Command::Stop(stop) => stop.execute(&daemon),
         Command::Rm(rm) => rm.execute(&daemon),
         Command::Watch(watch) => watch.execute(&daemon),
+        Command::Gc(gc) => gc.execute(&daemon),
         Command::Version(version) => version.execute(&daemon),
         Command::Doctor(doctor) => doctor.execute(&daemon),
     }
@@ -110,6 +115,8 @@ mod tests {
         for line in [
             "run -d --rm c1 --bundle /b --runtime crun --runtime-root /r --runtime-arg --debug --stdio file:/o --timeout 5s",
             "create c1 -b .",
+            "run c1 -b . --cleanup-path p --cleanup-path /q --cleanup-mount /m --cleanup-netns /n --cleanup-exec -x",
+            "create c1 -b . --cleanup-exec true --cleanup-exec false",
             "start c1 c2",
             "ps -a --json",
             "wait c1 c2 --timeout 10s --json",
@@ -120,6 +127,16 @@ mod tests {
             "stop c1 c2 -t 10 -s INT",
             "rm -f c1 c2",
             "watch --id c1 --fifo /f --pid 5 --shim-pid 6 --runtime runc --runtime-root /r --bundle /b --json",
+            "gc ls --json",
+            "gc why c1 --json",
+            "gc retry c1 c2",
+            "gc retry --all",
+            "gc forget c1 --i-know",
+            "gc forget c1",
+            "gc add c1",
+            "gc add c1 --runtime crun --runtime-root /r --runtime-arg --debug --pid 5 --pid 6 --bundle /b --cleanup-path p",
+            "gc scan --adopt --json",
+            "gc ls --state-dir /s",
             "version --json",
             "doctor --json",
             "ps --state-dir /s",
@@ -144,5 +161,27 @@ mod tests {
         refused(&["kill", "c1", "NOSUCH"], "is not a signal");
         refused(&["stop"], "<ID>...");
         refused(&["run", "c1", "-b", ""], "give a path");
+        for option in ["--cleanup-path", "--cleanup-mount", "--cleanup-netns"] {
+            refused(&["run", "c1", "-b", ".", option, ""], "give a path");
+            refused(&["create", "c1", "-b", ".", option], option);
+        }
+        refused(&["run", "c1", "-b", ".", "--cleanup-exec", " "], "what /bin/sh -c should run");
+        refused(&["gc", "add", "c1", "--cleanup-exec", ""], "what /bin/sh -c should run");
+        refused(&["gc"], "Usage: sexton gc");
+        refused(&["gc", "why"], "<ID>");
+        refused(&["gc", "why", "a/b"], "may not contain '/'");
+        refused(&["gc", "why", "c1", "c2"], "c2");
+        refused(&["gc", "ls", "c1"], "c1");
+        refused(&["gc", "retry"], "--all");
+        refused(&["gc", "retry", "--all", "c1"], "cannot be used with");
+        refused(&["gc", "retry", &long], "at most 128 bytes");
+        refused(&["gc", "forget", "--i-know"], "<ID>");
+        refused(&["gc", "forget", "--i-know", "c1", "c2"], "c2");
+        refused(&["gc", "add", "--pid", "7"], "<ID>");
+        for pid in ["0", "1", "x", "4294967296"] {
+            refused(&["gc", "add", "c1", "--pid", pid], pid);
+        }
+        refused(&["gc", "add", "c1", "--runtime", ""], "name is empty");
+        refused(&["gc", "scan", "c1"], "c1");
     }
 }

@@ -5,10 +5,11 @@ use crate::{
     args::own_version,
     daemon::{Daemon, SIMPLE, unexpected},
     failure::Failure,
+    show,
 };
 use sexton_common::{
     Layout,
-    wire::{Node, Reply, Request},
+    wire::{GcFigures, Node, Reply, Request},
 };
 use std::{
     fs, io,
@@ -51,7 +52,7 @@ pub fn state_dir(layout: &Layout) -> Check {
     }
 }
 
-/// sextond, its descriptors, its quarantine.
+/// sextond, its descriptors, its quarantine, its garbage.
 pub fn checks(daemon: &Daemon, node: Result<Node, Failure>) -> Vec<Check> {
     let node = match node {
         Ok(node) => node,
@@ -99,7 +100,18 @@ pub fn checks(daemon: &Daemon, node: Result<Node, Failure>) -> Vec<Check> {
             format!("see sextond's log for what they were; they lie in {}, remove them when done", dir.display()),
         ),
     });
+    checks.push(garbage(&node.gc));
     checks
+}
+
+fn garbage(gc: &GcFigures) -> Check {
+    let Some(ms) = gc.oldest_ms.filter(|_| gc.entries > 0) else { return Check::ok("garbage", "none") };
+    let age = show::age(0, ms.saturating_mul(1_000_000));
+    let found = match gc.entries {
+        1 => format!("1 container cannot be cleaned, for {age}"),
+        count => format!("{count} containers cannot be cleaned, the oldest for {age}"),
+    };
+    Check::warn("garbage", found, "see what is in the way: `sexton gc ls`, `sexton gc why ID`")
 }
 
 #[cfg(test)]
@@ -123,7 +135,7 @@ mod tests {
             seats_taken: 6,
             surplus: 0,
             stored: Some(3),
-            gc: sexton_common::wire::GcFigures::default(),
+            gc: GcFigures::default(),
         }
     }
 
@@ -131,14 +143,25 @@ mod tests {
     fn the_daemons_health() {
         let daemon = Fake::silent().daemon();
         let verdicts = |node| checks(&daemon, node).iter().map(|check| check.status).collect::<Vec<_>>();
-        assert_eq!(verdicts(Ok(healthy())), [Verdict::Ok; 4]);
-        let ill = Node { version: "0.0.1".into(), descriptors: 1000, quarantined: 2, stored: None, ..healthy() };
-        assert_eq!(verdicts(Ok(ill)), [Verdict::Warn; 4]);
+        assert_eq!(verdicts(Ok(healthy())), [Verdict::Ok; 5]);
+        let gc = GcFigures { entries: 3, oldest_ms: Some(190_000), ..GcFigures::default() };
+        let ill = Node { version: "0.0.1".into(), descriptors: 1000, quarantined: 2, stored: None, gc, ..healthy() };
+        assert_eq!(verdicts(Ok(ill)), [Verdict::Warn; 5]);
         let short = checks(&daemon, Ok(Node { surplus: 7, ..healthy() }));
         assert_eq!((short[1].status, short[1].to_do.as_deref()), (Verdict::Warn, Some(RAISE)));
         assert_eq!(short[1].found, "40 of 1024: 7 containers are watched by a slower way");
         assert_eq!(verdicts(Err(Failure::NotRunning("/x".into()))), [Verdict::Warn]);
         assert_eq!(verdicts(Err(Failure::Late(SIMPLE))), [Verdict::Fail]);
+    }
+
+    #[test]
+    fn what_cannot_be_cleaned_is_counted() {
+        let of = |entries, oldest_ms| garbage(&GcFigures { entries, oldest_ms, ..GcFigures::default() });
+        assert_eq!(of(0, None), Check::ok("garbage", "none"));
+        assert_eq!(of(1, Some(59_999)).found, "1 container cannot be cleaned, for 59s");
+        let several = of(3, Some(190_000));
+        assert_eq!(several.found, "3 containers cannot be cleaned, the oldest for 3m");
+        assert_eq!((several.status, several.to_do.unwrap().contains("sexton gc ls")), (Verdict::Warn, true));
     }
 
     #[test]

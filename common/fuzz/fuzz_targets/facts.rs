@@ -5,6 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use sexton_common::{
     ExitRecord, Init, Launch,
     durable::{Fact, decode, encode},
+    gc::Entry,
     launch::{Clean, Started},
 };
 
@@ -26,6 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
     both::<Started>(bytes, &sealed);
     both::<Clean>(bytes, &sealed);
     both::<ExitRecord>(bytes, &sealed);
+    both::<Entry>(bytes, &sealed);
 });
 
 fn seal(kind: u8, body: &[u8]) -> Vec<u8> {

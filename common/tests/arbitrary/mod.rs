@@ -1,19 +1,22 @@
 //! Values of every kind, as wild as their types allow.
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap fails")]
 
+mod gc;
+mod replies;
+
+pub use gc::entry;
+pub use replies::reply;
+
+use gc::{add_request, cleanup};
 use proptest::{collection::vec, option, prelude::*};
 use sexton_common::{
     ContainerId, ExitRecord, ExitStatus, Init, Launch, ProcessIdentity, Source, Stamp, UnknownReason, WallTime,
     cgroup::CgroupDir,
-    cleanup::Cleanup,
     exit::Usage,
     identity::{BootId, Executable},
     launch::{Clean, Mode, OnShimDeath, Origin, Started, Stdio},
     runtime::Runtime,
-    wire::{
-        ApiError, ContainerInfo, ErrorCode, Event, EventKind, GcFigures, LaunchRequest, Launched, Node, Reply, Request,
-        State, WatchRequest,
-    },
+    wire::{LaunchRequest, Request, WatchRequest},
 };
 use std::path::PathBuf;
 
@@ -100,28 +103,28 @@ fn on_shim_death(kill: bool) -> OnShimDeath {
 
 pub fn launch() -> impl Strategy<Value = Launch> {
     let origin = prop_oneof![Just(Origin::Sexton), path().prop_map(|fifo| Origin::Foreign { fifo })];
-    let parts =
-        (id(), any::<(u64, bool, bool)>(), path(), runtime(), stdio(), mode(), process(), origin, cgroups(), stamp());
-    parts.prop_map(
-        |(id, (generation, auto_remove, kill), bundle, runtime, stdio, mode, shim, origin, cgroups, created)| {
-            let on_shim_death = on_shim_death(kill);
-            Launch {
-                id,
-                generation,
-                bundle,
-                runtime,
-                stdio,
-                mode,
-                auto_remove,
-                on_shim_death,
-                shim,
-                origin,
-                cgroups,
-                created,
-                cleanup: Cleanup::default(),
-            }
-        },
-    )
+    let flags = any::<(u64, bool, bool)>();
+    let shim = (process(), origin, cgroups());
+    let parts = (id(), flags, path(), runtime(), stdio(), mode(), shim, stamp(), cleanup());
+    parts.prop_map(|(id, (generation, auto_remove, kill), bundle, runtime, stdio, mode, shim, created, cleanup)| {
+        let (shim, origin, cgroups) = shim;
+        let on_shim_death = on_shim_death(kill);
+        Launch {
+            id,
+            generation,
+            bundle,
+            runtime,
+            stdio,
+            mode,
+            auto_remove,
+            on_shim_death,
+            shim,
+            origin,
+            cgroups,
+            created,
+            cleanup,
+        }
+    })
 }
 
 pub fn init() -> impl Strategy<Value = Init> {
@@ -169,8 +172,8 @@ pub fn exit_record() -> impl Strategy<Value = ExitRecord> {
 }
 
 fn launch_request() -> impl Strategy<Value = LaunchRequest> {
-    let parts = (id(), path(), runtime(), stdio(), mode(), any::<(bool, bool, Option<u64>)>());
-    parts.prop_map(|(id, bundle, runtime, stdio, mode, (auto_remove, kill, timeout_ms))| LaunchRequest {
+    let parts = (id(), path(), runtime(), stdio(), mode(), any::<(bool, bool, Option<u64>)>(), cleanup());
+    parts.prop_map(|(id, bundle, runtime, stdio, mode, (auto_remove, kill, timeout_ms), cleanup)| LaunchRequest {
         id,
         bundle,
         runtime,
@@ -179,7 +182,7 @@ fn launch_request() -> impl Strategy<Value = LaunchRequest> {
         auto_remove,
         on_shim_death: on_shim_death(kill),
         timeout_ms,
-        cleanup: Cleanup::default(),
+        cleanup,
     })
 }
 
@@ -204,97 +207,15 @@ pub fn request() -> impl Strategy<Value = Request> {
         watch_request().prop_map(Request::Watch),
         any::<Option<u64>>().prop_map(|since| Request::Subscribe { since }),
         Just(Request::Node {}),
+        Just(Request::GcList {}),
+        id().prop_map(|id| Request::GcWhy { id }),
+        option::of(id()).prop_map(|id| Request::GcRetry { id }),
+        id().prop_map(|id| Request::GcForget { id }),
+        add_request().prop_map(Request::GcAdd),
+        any::<bool>().prop_map(|adopt| Request::GcScan { adopt }),
     ]
 }
 
 fn time() -> impl Strategy<Value = WallTime> {
     any::<u64>().prop_map(WallTime)
-}
-
-fn state() -> impl Strategy<Value = State> {
-    use State as S;
-    prop::sample::select(&[S::Creating, S::Created, S::Running, S::Orphaned, S::Stopping, S::Gc, S::Stopped][..])
-}
-
-fn info() -> impl Strategy<Value = ContainerInfo> {
-    let pids = any::<(u64, Option<u32>, Option<u32>)>();
-    let end = (option::of(status()), option::of(source()), any::<Option<bool>>());
-    let times = (time(), option::of(time()), option::of(time()), any::<(Option<u64>, Option<u64>)>());
-    let whence = (path(), path(), any::<(bool, bool, u32, Option<String>)>());
-    let used = (option::of(usage()), any::<(Option<u64>, Option<u64>)>());
-    (id(), state(), pids, end, times, whence, used).prop_map(|(id, state, pids, end, times, whence, used)| {
-        let (bundle, runtime, (auto_remove, foreign, attempts, in_the_way)) = whence;
-        ContainerInfo {
-            id,
-            generation: pids.0,
-            state,
-            pid: pids.1,
-            shim_pid: pids.2,
-            status: end.0,
-            source: end.1,
-            oom_killed: end.2,
-            created_at: times.0,
-            started_at: times.1,
-            exited_at: times.2,
-            ran_ns: times.3.0,
-            bundle,
-            runtime,
-            auto_remove,
-            foreign,
-            attempts,
-            in_the_way,
-            usage: used.0,
-            memory_peak: used.1.0,
-            cpu_ns: used.1.1,
-            started_ns: times.3.1,
-        }
-    })
-}
-
-pub fn reply() -> impl Strategy<Value = Reply> {
-    use EventKind as K;
-    let kinds = [K::Created, K::Started, K::Orphaned, K::Exited, K::Delayed, K::Stopped, K::Removed];
-    let event = (any::<u64>(), time(), prop::sample::select(kinds.to_vec()), info());
-    let launched = (id(), any::<(u64, u32, u32)>(), path(), path());
-    let node =
-        (any::<(String, u32, u32, u64)>(), any::<(u64, u32, u64)>(), time(), any::<(u64, u64, u32, Option<u64>)>());
-    let codes = vec![ErrorCode::Invalid, ErrorCode::Busy, ErrorCode::InGc, ErrorCode::Internal];
-    let error = (prop::sample::select(codes), any::<(String, u8)>());
-    prop_oneof![
-        any::<(String, u32, u32)>().prop_map(|(version, protocol, pid)| Reply::Version { version, protocol, pid }),
-        Just(Reply::Done {}),
-        launched.prop_map(|(id, (generation, pid, shim_pid), exit_fifo, exit_file)| {
-            Reply::Launched(Launched { id, generation, pid, shim_pid, exit_fifo, exit_file })
-        }),
-        info().prop_map(|info| Reply::Container(Box::new(info))),
-        (vec(info(), 0..3), any::<bool>()).prop_map(|(containers, last)| Reply::Containers { containers, last }),
-        (any::<u64>(), vec(info(), 0..3), any::<bool>()).prop_map(|(seq, containers, last)| Reply::Snapshot {
-            seq,
-            containers,
-            last
-        }),
-        event.prop_map(|(seq, at, kind, container)| Reply::Event(Box::new(Event { seq, at, kind, container }))),
-        any::<u64>().prop_map(|seen| Reply::Lagged { seen }),
-        node.prop_map(
-            |((version, pid, containers, descriptors), (descriptor_limit, quarantined, seq), since, watching)| {
-                let (seats, seats_taken, surplus, stored) = watching;
-                Reply::Node(Node {
-                    version,
-                    pid,
-                    since,
-                    containers,
-                    descriptors,
-                    descriptor_limit,
-                    quarantined,
-                    seq,
-                    seats,
-                    seats_taken,
-                    surplus,
-                    stored,
-                    gc: GcFigures::default(),
-                })
-            }
-        ),
-        error.prop_map(|(code, (message, exit_code))| Reply::Error(ApiError { code, message, exit_code })),
-    ]
 }

@@ -47,3 +47,14 @@ pub fn golden_frame<T: Serialize + DeserializeOwned + Debug + PartialEq>(message
     assert_eq!(serde_json::to_string(message).unwrap(), json);
     assert_eq!(serde_json::from_str::<T>(&json).unwrap(), *message);
 }
+
+/// Each variant is its number in frames and its name in JSON.
+#[track_caller]
+pub fn small_enum<T: Serialize + Debug>(variants: &[T], names: &[&str]) {
+    assert_eq!(variants.len(), names.len());
+    for (number, (variant, name)) in variants.iter().zip(names).enumerate() {
+        let body = &wire::encode(variant).unwrap()[4..];
+        assert_eq!(body, [u8::try_from(number).unwrap()], "{variant:?}");
+        assert_eq!(serde_json::to_string(variant).unwrap(), format!("\"{name}\""));
+    }
+}

@@ -170,6 +170,9 @@ impl Given {
         let layout = Layout::resolve(self.state, self.data);
         let state = utf8(absolute(layout.state(), "--state-dir")?, "--state-dir")?;
         let layout = Layout::new(state, layout.data().into());
+        if layout.state() == layout.data() {
+            return Err(usage("--state-dir and --data-dir must be two directories"));
+        }
         let cleanup = self.cleanup.checked(&layout).map_err(usage)?;
         let (stdio, streams) = asked.open().map_err(Failure::ours)?;
         let Self { auto_remove, on_shim_death, .. } = self;
@@ -322,6 +325,11 @@ mod tests {
             (with(&["--create-timeout", "soon"]), "120s"),
             (with(&["--stdio", "tty"]), "tty"),
             (with(&["--on-shim-death", "cry"]), "adopt or kill"),
+            (with(&["--state-dir", "/s", "--data-dir", "/s"]), "two directories"),
+            (with(&["--cleanup-path", "/etc"]), "top level"),
+            (with(&["--cleanup-mount", "/"]), "root directory"),
+            (with(&["--cleanup-netns", "/a/../b"]), "'..'"),
+            (with(&["--cleanup-exec", ""]), "--cleanup-exec"),
             (with(&["--stdio", "fds:0,1"]), "fds:IN,OUT,ERR"),
             (with(&["--stdio", "fds:0,1,1000000"]), "1000000"),
             (with(&["--stdio", "file:/nonexistent/x"]), "/nonexistent/x"),

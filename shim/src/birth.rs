@@ -26,10 +26,15 @@ pub fn plain_umask() {
     umask(Mode::WGRP | Mode::WOTH);
 }
 
-/// Makes the state root and `containers/`, 0700 and ours (I9).
-pub fn roots(layout: &Layout) -> Result<(), Failure> {
+/// Makes the state root and `containers/`, 0700 and ours (I9); with `lasting` the data root and its `containers/` too.
+pub fn roots(layout: &Layout, lasting: bool) -> Result<(), Failure> {
     let made = private_dir(layout.state()).and_then(|()| private_dir(&layout.containers()));
-    made.map_err(|e| Failure::ours(format!("state {e}, with --state-dir")))
+    made.map_err(|e| Failure::ours(format!("state {e}, with --state-dir")))?;
+    if lasting {
+        let made = private_dir(layout.data()).and_then(|()| private_dir(&layout.lasting()));
+        made.map_err(|e| Failure::ours(format!("data {e}, with --data-dir")))?;
+    }
+    Ok(())
 }
 
 /// Forks twice: the middle process opens a session, so that neither a terminal nor the caller's process

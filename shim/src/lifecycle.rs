@@ -5,6 +5,7 @@ use crate::{
     args::Plan,
     child::{Answer, Call, End},
     home::Home,
+    lasting,
     place::{Grave, NoPlace, Place},
     report::Failure,
     stdio::Streams,
@@ -41,6 +42,9 @@ pub fn launch(plan: Plan, home: Home) -> Result<(Launched, Watch), Failed> {
     if plan.layout.container(&plan.id).path().symlink_metadata().is_ok() {
         return Err(Failure::ours(NoPlace::Taken(plan.id).to_string()).into());
     }
+    if lasting::in_gc(&plan) {
+        return Err(Failure::ours(NoPlace::InGc(plan.id).to_string()).into());
+    }
     if undo::is_known(&plan.runtime, &plan.id, &home) {
         return Err(Failure::ours(format!(
             "container {} exists in runtime {} already: delete it there, or choose another id",
@@ -68,7 +72,7 @@ pub fn launch(plan: Plan, home: Home) -> Result<(Launched, Watch), Failed> {
     let state = plan.layout.state();
     let place = Place::prepare(&plan, &launch).map_err(|(e, grave)| {
         let failure = match e {
-            NoPlace::Taken(_) => Failure::ours(e.to_string()),
+            NoPlace::Taken(_) | NoPlace::InGc(_) => Failure::ours(e.to_string()),
             NoPlace::Failed(..) => {
                 Failure::ours(format!("{doing}: {e}: is {} writable, with space left?", state.display()))
             }

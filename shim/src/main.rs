@@ -19,6 +19,7 @@ mod args;
 mod birth;
 mod child;
 mod home;
+mod lasting;
 mod leftovers;
 mod lifecycle;
 mod place;
@@ -39,22 +40,24 @@ fn main() {
     let code = match args::parse(lexopt::Parser::from_env()) {
         Ok(Command::Help) => report::print(args::HELP),
         Ok(Command::Version) => report::print(concat!("sexton-shim ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Command::Launch(plan)) => match birth::roots(&plan.layout).and_then(|()| birth::fork_twice()) {
-            Ok(Side::First(ear)) => {
-                let passed = report::answer_for(ear, &plan.id);
-                // It never got as far as a name that anybody else would find.
-                if let Some(killed) = passed.killed {
-                    let unborn = plan.layout.unborn(killed.pid);
-                    // Another shim may have its pid by now, and fill a directory of that name.
-                    if killed.has_its_pid() || unborn::is_abandoned(&unborn, killed.pid) {
-                        let _ = place::bury(unborn.path());
+        Ok(Command::Launch(plan)) => {
+            match birth::roots(&plan.layout, !plan.cleanup.is_empty()).and_then(|()| birth::fork_twice()) {
+                Ok(Side::First(ear)) => {
+                    let passed = report::answer_for(ear, &plan.id);
+                    // It never got as far as a name that anybody else would find.
+                    if let Some(killed) = passed.killed {
+                        let unborn = plan.layout.unborn(killed.pid);
+                        // Another shim may have its pid by now, and fill a directory of that name.
+                        if killed.has_its_pid() || unborn::is_abandoned(&unborn, killed.pid) {
+                            lasting::bury_unborn(&plan.layout, &unborn);
+                        }
                     }
+                    passed.code
                 }
-                passed.code
+                Ok(Side::Shim(teller)) => shim::live(*plan, teller),
+                Err(failure) => report::failed(&failure),
             }
-            Ok(Side::Shim(teller)) => shim::live(*plan, teller),
-            Err(failure) => report::failed(&failure),
-        },
+        }
         Err(failure) => report::failed(&failure),
     };
     sys::leave(code);

@@ -1,6 +1,6 @@
 //! The container's directory, held by a descriptor wherever it is moved to.
 
-use crate::args::Plan;
+use crate::{args::Plan, lasting};
 use rustix::{
     fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, fstat, mkdirat, mkfifoat, openat, unlinkat},
     io::Errno,
@@ -29,6 +29,11 @@ pub enum NoPlace {
     /// The id is taken.
     #[error("container {0} exists already: remove it with `sexton rm {0}`, or choose another id")]
     Taken(ContainerId),
+    /// What bore the id is still to be cleaned.
+    #[error(
+        "container {0} is in GC: something of an earlier one of this name is still to be cleaned; see `sexton gc why {0}`, or choose another id"
+    )]
+    InGc(ContainerId),
     /// Something failed.
     #[error("{0} in the state directory: {1}")]
     Failed(&'static str, io::Error),
@@ -40,7 +45,7 @@ impl Place {
     pub fn prepare(plan: &Plan, launch: &Launch) -> Result<Self, (NoPlace, Option<Box<Grave>>)> {
         let unborn = plan.layout.unborn(launch.shim.pid);
         // A dead process that had our pid may have left one.
-        let _ = bury(unborn.path());
+        lasting::bury_unborn(&plan.layout, &unborn);
         let mut made = None;
         match Self::fill(plan, launch, &unborn, &mut made) {
             Err(e) => {
@@ -64,6 +69,8 @@ impl Place {
         let fifo = openat(CWD, unborn.exit_fifo(), flags, Mode::empty()).map_err(failed("open a FIFO"))?;
         let files = ContainerDir::at(format!("/proc/self/fd/{}", dir.as_raw_fd()).into());
         *made = Some(Self { dir, files, fifo });
+        // Before the container has a name: whoever finds that finds this (I4).
+        lasting::write(plan, launch)?;
         match durable::appear(unborn.path(), plan.layout.container(&plan.id).path()) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(NoPlace::Taken(plan.id.clone())),
             done => done.map_err(|e| NoPlace::Failed("put a directory into place", e)),
@@ -111,6 +118,7 @@ impl Grave {
     /// Removes what is left.
     pub fn empty(&self) -> io::Result<()> {
         let (id, generation) = &self.launch;
+        lasting::remove(&self.layout, id, *generation)?;
         if let Some(place) = &self.place {
             place.remove(&self.layout, id, *generation)?;
         }
@@ -155,7 +163,7 @@ mod tests {
             id: "web".parse().unwrap(),
             bundle: "/b".into(),
             runtime: Runtime::default(),
-            layout: Layout::new(root.into(), root.into()),
+            layout: Layout::new(root.into(), root.join("data")),
             stdio: Stdio::Null,
             streams: Streams::Null,
             mode: LaunchMode::Run,

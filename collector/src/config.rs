@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use serde::{Deserialize, Deserializer, de::Error as _};
-use sexton_common::Layout;
+use sexton_common::{Layout, identity::BootId};
 use std::{fs, io, path::PathBuf, time::Duration};
 
 /// Sexton's collector: delivers every container's exit status, exactly, and cleans up after it.
@@ -41,6 +41,7 @@ struct File {
     #[serde(deserialize_with = "duration")]
     launch_timeout: Option<Duration>,
     exit: ExitFile,
+    gc: GcFile,
     kernel: KernelFile,
 }
 
@@ -48,6 +49,17 @@ struct File {
 #[serde(default, deny_unknown_fields)]
 struct KernelFile {
     pidfd_info_exit: Option<bool>,
+    boot_id: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct GcFile {
+    #[serde(deserialize_with = "duration")]
+    command_timeout: Option<Duration>,
+    runtime_roots: Option<Vec<PathBuf>>,
+    cgroup_parents: Vec<PathBuf>,
+    mount_roots: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -86,6 +98,23 @@ pub struct Config {
     pub backoff_first: Duration,
     /// The longest delay.
     pub backoff_max: Duration,
+    /// What a clean-up command may take.
+    pub command_timeout: Duration,
+    /// Where what nobody owns any more is looked for.
+    pub scan: ScanConfig,
+    /// Taken for this boot's id, so that tests can have a reboot.
+    pub boot_id: Option<BootId>,
+}
+
+/// Where what nobody owns any more is looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScanConfig {
+    /// `--root` directories of runtimes.
+    pub runtime_roots: Vec<PathBuf>,
+    /// Cgroups, as paths in their hierarchies, whose children are containers'.
+    pub cgroup_parents: Vec<PathBuf>,
+    /// Directories below which mounts are containers'.
+    pub mount_roots: Vec<PathBuf>,
 }
 
 /// Why there is no configuration.
@@ -107,6 +136,15 @@ pub enum ConfigError {
         /// The longest delay.
         max: Duration,
     },
+    /// Two roots in one place.
+    #[error("{} cannot be both state_dir and data_dir: what is in one dies with the machine, what is in the other outlives it", .0.display())]
+    OneRoot(PathBuf),
+    /// Not a boot id.
+    #[error("kernel.boot_id {0:?} is not a boot id: see /proc/sys/kernel/random/boot_id")]
+    BootId(String),
+    /// A place that is too wide.
+    #[error("gc: {} is not an absolute path below the root", .0.display())]
+    Root(PathBuf),
     /// The file makes no sense.
     #[error("the configuration {}: {source}", path.display())]
     Parse {
@@ -139,8 +177,12 @@ impl Config {
         }
         let state = args.state_dir.clone().or_else(|| set(Layout::STATE_ENV)).or(file.state_dir);
         let data = args.data_dir.clone().or_else(|| set(Layout::DATA_ENV)).or(file.data_dir);
+        let layout = Layout::resolve(state, data);
+        if layout.state() == layout.data() {
+            return Err(ConfigError::OneRoot(layout.state().into()));
+        }
         Ok(Self {
-            layout: Layout::resolve(state, data),
+            layout,
             log: args.log.clone().or(file.log).unwrap_or_else(|| "info".into()),
             shim: file.shim.unwrap_or_else(default_shim),
             launch_timeout: file.launch_timeout.unwrap_or(Duration::from_secs(120)),
@@ -148,7 +190,29 @@ impl Config {
             pidfd_info_exit: file.kernel.pidfd_info_exit.unwrap_or(true),
             backoff_first: first,
             backoff_max: max,
+            command_timeout: file.gc.command_timeout.unwrap_or(Duration::from_secs(60)),
+            scan: scan(file.gc)?,
+            boot_id: file
+                .kernel
+                .boot_id
+                .map(|text| text.parse().map_err(|()| ConfigError::BootId(text)))
+                .transpose()?,
         })
+    }
+}
+
+fn scan(file: GcFile) -> Result<ScanConfig, ConfigError> {
+    let usual = || ["/run/runc", "/run/crun", "/run/youki"].map(PathBuf::from).to_vec();
+    let scan = ScanConfig {
+        runtime_roots: file.runtime_roots.unwrap_or_else(usual),
+        cgroup_parents: file.cgroup_parents,
+        mount_roots: file.mount_roots,
+    };
+    let all = || scan.runtime_roots.iter().chain(&scan.cgroup_parents).chain(&scan.mount_roots);
+    // The whole of a hierarchy, or of the mount table, is never one engine's.
+    match all().find(|path| !path.is_absolute() || path.components().count() < 2) {
+        Some(path) => Err(ConfigError::Root(path.clone())),
+        None => Ok(scan),
     }
 }
 
@@ -190,6 +254,10 @@ mod tests {
             ("launch_timeout = '0s'", "zero"),
             ("[exit]\nbackoff_first = '10m'", "longer"),
             ("= 3", "configuration"),
+            ("[gc]\ncgroup_parents = ['/']", "absolute"),
+            ("[gc]\nmount_roots = ['x']", "absolute"),
+            ("[kernel]\nboot_id = 'x'", "boot id"),
+            ("state_dir = '/d'", "both"),
         ] {
             let error = load(text).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");

@@ -1,11 +1,12 @@
 //! What every task shares.
 
 use crate::{
+    backend::{Lanes, Runtimes},
+    blocking::Blocking,
     board::Board,
     budget::Budget,
-    config::Config,
-    exit::Retries,
-    gc::Cleaner,
+    config::{Config, ScanConfig},
+    gc::Gc,
     keeper,
     seats::{Rank, Seat},
     store::Store,
@@ -16,6 +17,17 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+/// What work is done with.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    /// Runs the runtimes.
+    pub runtimes: Runtimes,
+    /// How many at once.
+    pub lanes: Lanes,
+    /// For what may block.
+    pub blocking: Blocking,
+}
+
 /// What every task shares. Nothing in it waits for a container.
 #[derive(Debug)]
 pub struct Context {
@@ -25,10 +37,10 @@ pub struct Context {
     pub since: WallTime,
     /// What everybody may know.
     pub board: Board,
-    /// Wakes tasks later.
-    pub retries: Retries,
+    /// What work is done with.
+    pub tools: Tools,
     /// Cleans up.
-    pub cleaner: Cleaner,
+    pub gc: Gc,
     /// What our limits allow.
     pub budget: Budget,
     /// Watches what there is no descriptor for, and knows who has one.
@@ -49,6 +61,8 @@ pub struct Context {
     pub launch_timeout: Duration,
     /// The first and the longest delay between attempts.
     pub backoff: (Duration, Duration),
+    /// Where what nobody owns any more is looked for.
+    pub scan: ScanConfig,
     /// `sexton-shim`.
     pub shim: std::path::PathBuf,
 }
@@ -58,8 +72,8 @@ impl Context {
     #[must_use]
     pub fn new(
         config: &Config,
-        retries: Retries,
-        cleaner: Cleaner,
+        tools: Tools,
+        gc: Gc,
         cancel: CancellationToken,
         store: Store,
         info_exit: bool,
@@ -69,8 +83,8 @@ impl Context {
             layout: config.layout.clone(),
             since: WallTime::now(),
             board: Board::default(),
-            retries,
-            cleaner,
+            tools,
+            gc,
             budget,
             surplus: Surplus::new(budget),
             launches: Semaphore::new(budget.launches),
@@ -81,6 +95,7 @@ impl Context {
             deadline: config.deadline,
             launch_timeout: config.launch_timeout,
             backoff: (config.backoff_first, config.backoff_max),
+            scan: config.scan.clone(),
             shim: config.shim.clone(),
         }
     }

@@ -7,9 +7,8 @@ use crate::{
     blocking::Blocking,
     budget::Budget,
     config::{Args, Config},
-    context::Context,
-    exit::Retries,
-    gc::Cleaner,
+    context::{Context, Tools},
+    gc::{self, Gc},
     keeper,
     logging::Levels,
     notify, orphans,
@@ -36,7 +35,7 @@ use std::{
     time::Duration,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Stopping takes at most this.
 const STOP_WITHIN: Duration = Duration::from_millis(900);
@@ -92,7 +91,9 @@ pub async fn run(
     store: Store,
 ) -> Result<(), Fatal> {
     let layout = &config.layout;
-    for dir in [layout.state(), layout.data(), &layout.containers(), &layout.quarantine()] {
+    for dir in
+        [layout.state(), layout.data(), &layout.containers(), &layout.quarantine(), &layout.gc(), &layout.lasting()]
+    {
         private_dir(dir)?;
     }
     let _thread = Blocking::keep_a_thread();
@@ -107,17 +108,25 @@ pub async fn run(
     let mut hangup = signal(SignalKind::hangup()).map_err(failed("wait for SIGHUP"))?;
 
     let cancel = CancellationToken::new();
-    let (retries, serve_retries) = Retries::new(cancel.clone());
     let runtimes = Runtimes::new(children_nofile);
-    let cleaner = Cleaner { runtimes, lanes: Lanes::new(budget.runtimes), blocking: Blocking::default() };
+    let tools = Tools { runtimes, lanes: Lanes::new(budget.runtimes), blocking: Blocking::default() };
+    let tasks = TaskTracker::new();
+    // Whatever hangs in the kernel, as many threads are left for everything else.
+    let gc = Gc::new(layout.clone(), (budget.threads / 2).max(1), config.command_timeout, tasks.clone());
     let info_exit = config.pidfd_info_exit && Probe::run().pidfd_info_exit;
-    let context = Context::new(&config, retries, cleaner, cancel.clone(), store, info_exit, budget);
-    let overseer = Overseer::new(context);
-    overseer.tasks.spawn(serve_retries);
-    let (surplus, blocking) = (overseer.cx.surplus.clone(), overseer.cx.cleaner.blocking.clone());
+    let context = Context::new(&config, tools, gc, cancel.clone(), store, info_exit, budget);
+    let overseer = Overseer::new(context, tasks);
+    let cx = overseer.cx.clone();
+    overseer.tasks.spawn(async move {
+        tokio::select! {
+            () = cx.cancel.cancelled() => {}
+            () = cx.gc.sources.serve() => {}
+        }
+    });
+    let (surplus, blocking) = (overseer.cx.surplus.clone(), overseer.cx.tools.blocking.clone());
     overseer.tasks.spawn(surplus.serve(blocking, cancel.clone()));
     let cx = overseer.cx.clone();
-    overseer.tasks.spawn(async move { cx.store.serve(cx.cleaner.blocking.clone(), cx.cancel.clone()).await });
+    overseer.tasks.spawn(async move { cx.store.serve(cx.tools.blocking.clone(), cx.cancel.clone()).await });
     if let Some(pid) = overseer.cx.keeper {
         overseer.tasks.spawn(keeper::miss(pid, overseer.cx.clone()));
     }
@@ -127,8 +136,16 @@ pub async fn run(
     overseer.tasks.spawn(api::serve(overseer.clone(), listener, api::watch_socket(layout), children_nofile));
     let births =
         Births::watch(&layout.containers()).map_err(failed(format!("watch {}", layout.containers().display())))?;
+    // Before the scan: what an earlier collector was at is taken up by the containers' own tasks.
+    let left = overseer.cx.tools.blocking.run("read what is to be cleaned", {
+        let cx = overseer.cx.clone();
+        move || cx.gc.entries.load()
+    });
+    let left = left.await.map_err(failed(format!("read {}", layout.gc().display())))?;
+    gc::restore(&overseer.cx, left.entries);
     let scan = overseer.rediscover().await.map_err(failed(format!("scan {}", layout.containers().display())))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), state = %layout.state().display(), containers = overseer.cx.board.figures().0, pidfd_info_exit = info_exit, stored = overseer.cx.store.len(), "ready");
+    gc::take_up(&overseer.cx, left.launches).await;
     overseer.tasks.spawn(births.serve(overseer.clone(), scan.unread > 0));
     let store = &overseer.cx.store;
     store.say("READY=1\n".into());
@@ -155,7 +172,7 @@ async fn reload_wanted(hangup: &mut Signal) {
 async fn stop(overseer: &Arc<Overseer>, cancel: &CancellationToken) -> Result<(), Fatal> {
     cancel.cancel();
     overseer.tasks.close();
-    let blocking = &overseer.cx.cleaner.blocking;
+    let blocking = &overseer.cx.tools.blocking;
     let ended = async {
         overseer.tasks.wait().await;
         while !blocking.stuck().is_empty() {

@@ -36,7 +36,7 @@ pub async fn watch(overseer: &Arc<Overseer>, request: WatchRequest) -> Result<()
         return Err(ApiError::new(ErrorCode::Busy, text));
     }
     let name = format!("register {id}");
-    let generation = overseer.cx.cleaner.blocking.run(name, move || register(&layout, request)).await?;
+    let generation = overseer.cx.tools.blocking.run(name, move || register(&layout, request)).await?;
     drop(seats);
     // As if its shim had said so: inotify may have told of it first.
     overseer.announced(id, generation, None).await

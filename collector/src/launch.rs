@@ -4,6 +4,7 @@ use crate::{overseer::Overseer, sys};
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::Rlimit;
 use sexton_common::{
+    cleanup::Cleanup,
     launch::{Mode, OnShimDeath, Stdio},
     wire::{ApiError, ErrorCode, LaunchRequest, Launched, Reply},
 };
@@ -49,12 +50,22 @@ pub async fn launch(
     });
     // `--id=ID`, since an id may begin with a dash.
     command.arg(format!("--id={}", request.id)).arg("--state-dir").arg(cx.layout.state());
+    command.arg("--data-dir").arg(cx.layout.data());
     command.arg("--bundle").arg(&request.bundle).arg("--runtime").arg(&request.runtime.program);
     if let Some(root) = &request.runtime.root {
         command.arg("--runtime-root").arg(root);
     }
     command.args(request.runtime.args.iter().map(|arg| format!("--runtime-arg={arg}")));
     command.arg("--create-timeout").arg(format!("{}ms", step.as_millis()));
+    let Cleanup { paths, mounts, netns, exec } = &request.cleanup;
+    for (option, all) in [("--cleanup-path", paths), ("--cleanup-mount", mounts), ("--cleanup-netns", netns)] {
+        if let Some(relative) = all.iter().find(|path| !path.is_absolute()) {
+            let text = format!("{option} {} must be an absolute path", relative.display());
+            return Err(ApiError::new(ErrorCode::Invalid, text));
+        }
+        command.args(all.iter().map(|path| format!("{option}={}", path.display())));
+    }
+    command.args(exec.iter().map(|text| format!("--cleanup-exec={text}")));
     if request.on_shim_death == OnShimDeath::Kill {
         command.args(["--on-shim-death", "kill"]);
     }

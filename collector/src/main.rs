@@ -64,6 +64,9 @@ fn main() -> ExitCode {
 
 fn start(args: &config::Args, passed: Vec<(String, OwnedFd)>) -> Result<(), String> {
     let config = config::Config::load(args).map_err(|e| e.to_string())?;
+    if let Some(boot_id) = config.boot_id {
+        sexton_common::identity::BootId::pretend(boot_id);
+    }
     let levels = logging::init(&config.log)?;
     // Whoever started us may have blocked the very signals that stop us.
     if let Err(e) = SigSet::empty().thread_set_mask() {

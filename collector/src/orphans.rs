@@ -45,7 +45,7 @@ pub fn adopt(overseer: &Arc<Overseer>) -> io::Result<()> {
                 (zombies, next)
             };
             let next;
-            (zombies, next) = cx.cleaner.blocking.run("reap orphans", look).await;
+            (zombies, next) = cx.tools.blocking.run("reap orphans", look).await;
             let next = next.map(Instant::from_std);
             // The more children there are to look at, the less often.
             let pause = PAUSE.max(begin.elapsed() * 20);

@@ -3,6 +3,7 @@
 use crate::{
     container::{Answer, Facts, Mailbox, Message, Phase, Post, Task, Wish, WishKind, is_of, no_such},
     context::Context,
+    gc,
     recover::{self, Scan},
     store::Name,
 };
@@ -19,7 +20,7 @@ use std::{
 };
 use tokio::{
     sync::{mpsc::error::TrySendError, oneshot, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::task::TaskTracker;
 
@@ -32,8 +33,25 @@ pub struct Overseer {
     pub tasks: TaskTracker,
     map: Mutex<HashMap<ContainerId, Handle>>,
     ready: watch::Sender<bool>,
+    killed: Mutex<Pace>,
 }
 
+/// When was last looked for what was killed.
+#[derive(Debug, Default)]
+struct Pace(Option<Instant>);
+
+impl Pace {
+    fn due(&mut self) -> bool {
+        let due = self.0.is_none_or(|last| last.elapsed() >= LOOK_FOR_KILLED);
+        if due {
+            self.0 = Some(Instant::now());
+        }
+        due
+    }
+}
+
+/// What a client asks for all the time is not looked for all the time.
+const LOOK_FOR_KILLED: Duration = Duration::from_secs(1);
 /// How long a shim that has undone its launch may take to leave.
 const UNDONE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -46,9 +64,9 @@ struct Handle {
 impl Overseer {
     /// With no container yet.
     #[must_use]
-    pub fn new(cx: Context) -> Arc<Self> {
+    pub fn new(cx: Context, tasks: TaskTracker) -> Arc<Self> {
         let ready = watch::channel(false).0;
-        Arc::new(Self { cx: Arc::new(cx), tasks: TaskTracker::new(), map: Mutex::default(), ready })
+        Arc::new(Self { cx: Arc::new(cx), tasks, map: Mutex::default(), ready, killed: Mutex::default() })
     }
 
     fn map(&self) -> MutexGuard<'_, HashMap<ContainerId, Handle>> {
@@ -68,7 +86,7 @@ impl Overseer {
     pub async fn rediscover(self: &Arc<Self>) -> io::Result<Scan> {
         let (layout, first) = (self.cx.layout.clone(), !*self.ready.borrow());
         let scan = move || recover::scan(&layout, first);
-        let mut scan = self.cx.cleaner.blocking.run("scan the state directory", scan).await?;
+        let mut scan = self.cx.tools.blocking.run("scan the state directory", scan).await?;
         for facts in scan.found.drain(..) {
             self.take(facts, None).await;
         }
@@ -116,7 +134,7 @@ impl Overseer {
     pub async fn read(&self, id: &ContainerId) -> Result<Option<Facts>, ApiError> {
         let (layout, dir) = (self.cx.layout.clone(), self.cx.layout.container(id));
         let read = move || Facts::read(&layout, dir);
-        let read = self.cx.cleaner.blocking.run(format!("read the facts of {id}"), read).await;
+        let read = self.cx.tools.blocking.run(format!("read the facts of {id}"), read).await;
         read.map_err(|e| ApiError::new(ErrorCode::Internal, e.to_string()))
     }
 
@@ -145,7 +163,7 @@ impl Overseer {
             }
             there.then_some(facts)
         };
-        let Some(facts) = self.cx.cleaner.blocking.run(format!("conclude {id}"), conclude).await else {
+        let Some(facts) = self.cx.tools.blocking.run(format!("conclude {id}"), conclude).await else {
             name.iter().for_each(|name| self.cx.store.release(name));
             self.forget(&id, generation);
             return Taken::Known(pidfd);
@@ -219,7 +237,7 @@ impl Overseer {
     /// After a launch that failed and was undone: waits until it is off the board too.
     pub async fn undone(&self, id: &ContainerId) {
         let (launch, mailbox) = (self.cx.layout.container(id).launch(), self.mailbox(id));
-        let gone = self.cx.cleaner.blocking.run(format!("look at {id}"), move || !launch.exists()).await;
+        let gone = self.cx.tools.blocking.run(format!("look at {id}"), move || !launch.exists()).await;
         if let (true, Some(mailbox)) = (gone, mailbox) {
             let _ = timeout(UNDONE_WITHIN, mailbox.closed()).await;
         }
@@ -257,13 +275,35 @@ impl Overseer {
         tokio::task::yield_now().await;
     }
 
+    /// Finds containers that somebody else has killed and that do not die: nothing tells of a signal that is pending.
+    /// All of them, or `only` one; at most once a second.
+    pub async fn look_for_killed(&self, only: Option<&ContainerId>) {
+        if only.is_none() && !self.killed.lock().unwrap_or_else(PoisonError::into_inner).due() {
+            return;
+        }
+        let asked = match only {
+            Some(id) => self.cx.board.get(id).into_iter().collect(),
+            None => self.cx.board.snapshot().1,
+        };
+        let alive = |info: &ContainerInfo| matches!(info.state, State::Created | State::Running | State::Orphaned);
+        let pids: Vec<_> =
+            asked.iter().filter(|info| alive(info)).filter_map(|info| Some((info.id.clone(), info.pid?))).collect();
+        let look =
+            move || pids.into_iter().filter(|(_, pid)| gc::is_doomed(*pid)).map(|(id, _)| id).collect::<Vec<_>>();
+        for id in self.cx.tools.blocking.run("look for what was killed", look).await {
+            if let Some(mailbox) = self.mailbox(&id) {
+                let _ = mailbox.try_send(Message::SeenKilled);
+            }
+        }
+    }
+
     async fn waits_for_start(&self, id: &ContainerId) -> Option<bool> {
         let dir = self.cx.layout.container(id);
         let waits = move || {
             let launch = durable::read(&dir.launch()).ok().flatten()?;
             crate::container::waits_for_start(&launch)
         };
-        self.cx.cleaner.blocking.run(format!("look at {id}"), waits).await
+        self.cx.tools.blocking.run(format!("look at {id}"), waits).await
     }
 }
 

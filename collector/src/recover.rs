@@ -2,7 +2,7 @@
 
 use crate::{container::Facts, gc};
 use sexton_common::{
-    ContainerId,
+    ContainerId, Launch, durable,
     layout::{ContainerDir, Layout},
     unborn,
 };
@@ -31,6 +31,13 @@ pub fn scan(layout: &Layout, first: bool) -> io::Result<Scan> {
         let dir = ContainerDir::at(path);
         let unborn = name.strip_prefix(Layout::UNBORN);
         if name.starts_with(Layout::BURIED) || unborn.is_some_and(|maker| is_abandoned(&dir, maker, first)) {
+            // A launch that came to nothing: what it registered is left to whoever asked.
+            if let (Some(_), Ok(Some(launch))) = (unborn, durable::read::<Launch>(&dir.launch()))
+                && let Err(e) = gc::remove_lasting(layout, &launch.id, launch.generation)
+            {
+                tracing::error!(id = %launch.id, error = %e, "the launch in the data directory cannot be removed");
+                continue;
+            }
             if let Err(e) = gc::bury(&dir, &dir) {
                 tracing::error!(directory = %dir.path().display(), error = %e, "a dead container's files cannot be removed");
             }

@@ -86,6 +86,15 @@ pub fn watch_reading(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(io::Error::from)
 }
 
+/// A descriptor that the event loop watches for what is out of the ordinary (`EPOLLPRI`).
+///
+/// # Errors
+/// If there is no event loop, or it cannot take more.
+pub fn watch_priority(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: as in `watch_reading`.
+    unsafe { AsyncFd::register_with_interest(fd, Interest::PRIORITY) }.map_err(io::Error::from)
+}
+
 /// Forks; the child in the parent, `None` in the child. Only for the keeper, which has one thread.
 ///
 /// # Errors
@@ -136,4 +145,57 @@ pub fn place(fds: &[BorrowedFd<'_>], first: RawFd) -> io::Result<()> {
         unsafe { nix::libc::close(from) };
     }
     Ok(())
+}
+
+/// Whether a file system on this device is alive, mounted or not; `None` where the kernel cannot be asked. Waits for a server
+/// that answers for the file system.
+#[must_use]
+pub fn filesystem_lives(major: u32, minor: u32) -> Option<bool> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        // As the kernel takes it from programs that have 32 bits for a device.
+        let device = (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12);
+        // More than `struct ustat` has.
+        let mut room = [0_u64; 8];
+        // SAFETY: the kernel writes a `struct ustat`, 32 bytes, to `room`, which has 64.
+        let done = unsafe { nix::libc::syscall(nix::libc::SYS_ustat, device, room.as_mut_ptr()) };
+        match (done, io::Error::last_os_error().raw_os_error()) {
+            (0, _) => Some(true),
+            (_, Some(nix::libc::EINVAL)) => Some(false),
+            (_, Some(nix::libc::ENOSYS | nix::libc::EPERM)) => None,
+            _ => Some(true),
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = (major, minor);
+        None
+    }
+}
+
+/// `LOOP_CLR_FD` (linux/loop.h).
+const LOOP_CLR_FD: nix::libc::Ioctl = 0x4C01;
+/// `LOOP_GET_STATUS64`.
+const LOOP_GET_STATUS64: nix::libc::Ioctl = 0x4C05;
+
+/// Detaches a loop device from its file, at once or when its last user has closed it.
+///
+/// # Errors
+/// `ENXIO` if it is attached to none.
+pub fn detach_loop(device: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: this request takes no argument.
+    let done = unsafe { nix::libc::ioctl(device.as_raw_fd(), LOOP_CLR_FD, 0) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The device number of the file system that a loop device's file lies on, as `st_dev` has it.
+///
+/// # Errors
+/// `ENXIO` if it is attached to none.
+pub fn loop_lies_on(device: BorrowedFd<'_>) -> io::Result<u64> {
+    // `struct loop_info64` has 232 bytes and begins with that number.
+    let mut info = [0_u64; 29];
+    // SAFETY: the kernel writes a `struct loop_info64` to `info`, which is as long.
+    let done = unsafe { nix::libc::ioctl(device.as_raw_fd(), LOOP_GET_STATUS64, info.as_mut_ptr()) };
+    if done == 0 { Ok(info.first().copied().unwrap_or_default()) } else { Err(io::Error::last_os_error()) }
 }

@@ -1,6 +1,7 @@
 //! The socket that shims and clients talk to.
 
 mod connection;
+mod gc;
 mod requests;
 mod server;
 mod subscribe;

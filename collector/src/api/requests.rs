@@ -1,6 +1,6 @@
 //! What each request does.
 
-use super::{connection::Connection, subscribe};
+use super::{connection::Connection, gc, subscribe};
 use crate::{
     budget,
     container::{WishKind, no_such},
@@ -8,7 +8,7 @@ use crate::{
     overseer::Overseer,
 };
 use rustix::process::Rlimit;
-use sexton_common::wire::{ApiError, ErrorCode, Node, PROTOCOL, Reply, Request, State};
+use sexton_common::wire::{ApiError, ErrorCode, GcInfo, Node, PROTOCOL, Reply, Request, State};
 use std::{fs, io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 /// Answers one request.
@@ -27,11 +27,28 @@ pub async fn answer(
         Request::List { all } => {
             overseer.ready().await;
             overseer.look_around(None).await;
+            overseer.look_for_killed(None).await;
             let (_, mut containers) = overseer.cx.board.snapshot();
             containers.retain(|container| all || container.state != State::Stopped);
             subscribe::send_list(connection, containers, |containers, last| Reply::Containers { containers, last })
                 .await
         }
+        Request::GcList {} => {
+            overseer.ready().await;
+            overseer.look_for_killed(None).await;
+            send_entries(connection, gc::list(overseer)).await
+        }
+        Request::GcRetry { id } => match gc::retry(overseer, id.as_ref()).await {
+            Ok(entries) => send_entries(connection, entries).await,
+            Err(e) => connection.send(&Reply::Error(e)).await,
+        },
+        Request::GcScan { adopt } => match gc::scan(overseer, adopt).await {
+            Ok(findings) => {
+                let findings = findings.into_iter().map(Arc::new);
+                subscribe::send_list(connection, findings, |findings, last| Reply::Findings { findings, last }).await
+            }
+            Err(e) => connection.send(&Reply::Error(e)).await,
+        },
         request => {
             // A task of its own: what was begun is finished even if the client goes.
             let work = overseer.tasks.spawn(one(overseer.clone(), request, fds, nofile));
@@ -42,6 +59,11 @@ pub async fn answer(
             connection.send(&reply.unwrap_or_else(Reply::Error)).await
         }
     }
+}
+
+async fn send_entries(connection: &mut Connection, entries: Vec<GcInfo>) -> io::Result<()> {
+    let entries = entries.into_iter().map(Arc::new);
+    subscribe::send_list(connection, entries, |entries, last| Reply::GcEntries { entries, last }).await
 }
 
 async fn one(
@@ -59,6 +81,7 @@ async fn one(
             }
             Request::Launch(request) => {
                 overseer.ready().await;
+                gc::gate(&overseer, &request.id)?;
                 let launched = launch::launch(&overseer, request, fds, nofile).await;
                 // As `docker run`: what is not 126 or 127 is 125.
                 launched.map_err(|e| ApiError { exit_code: e.exit_code.max(125), ..e })
@@ -74,6 +97,7 @@ async fn one(
             Request::Inspect { id } => {
                 overseer.ready().await;
                 overseer.look_around(Some(&id)).await;
+                overseer.look_for_killed(Some(&id)).await;
                 let info = overseer.cx.board.get(&id).ok_or_else(|| no_such(id.as_str()))?;
                 Ok(Reply::Container(Box::new(info.as_ref().clone())))
             }
@@ -84,13 +108,14 @@ async fn one(
                 Ok(Reply::Container(Box::new(info.as_ref().clone())))
             }
             Request::Node {} => Ok(Reply::Node(node(&overseer).await)),
+            Request::GcWhy { id } => gc::why(&overseer, &id).await.map(|why| Reply::GcWhy(Box::new(why))),
+            Request::GcForget { id } => gc::forget(&overseer, &id).await.map(|()| Reply::Done {}),
+            Request::GcAdd(request) => gc::add(&overseer, request).await.map(|()| Reply::Done {}),
             Request::GcList {}
-            | Request::GcWhy { .. }
             | Request::GcRetry { .. }
-            | Request::GcForget { .. }
-            | Request::GcAdd(_)
-            | Request::GcScan { .. } => Err(ApiError::new(ErrorCode::Internal, "not yet")),
-            Request::List { .. } | Request::Subscribe { .. } => {
+            | Request::GcScan { .. }
+            | Request::List { .. }
+            | Request::Subscribe { .. } => {
                 Err(ApiError::new(ErrorCode::Internal, "a list was asked for as a single reply"))
             }
         }
@@ -131,7 +156,7 @@ async fn node(overseer: &Overseer) -> Node {
     let quarantine = overseer.cx.layout.quarantine();
     let count = |path: &std::path::Path| fs::read_dir(path).map_or(0, Iterator::count);
     let counted = move || (count(&quarantine), budget::open());
-    let (quarantined, descriptors) = overseer.cx.cleaner.blocking.run("count files", counted).await;
+    let (quarantined, descriptors) = overseer.cx.tools.blocking.run("count files", counted).await;
     let (seats, taken) = overseer.cx.surplus.seats.figures();
     Node {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -146,6 +171,6 @@ async fn node(overseer: &Overseer) -> Node {
         seats_taken: taken as u64,
         surplus: u32::try_from(overseer.cx.surplus.count()).unwrap_or(u32::MAX),
         stored: overseer.cx.store.len().map(|held| held as u64),
-        gc: sexton_common::wire::GcFigures::default(),
+        gc: overseer.cx.gc.shown(),
     }
 }

@@ -5,7 +5,8 @@ use crate::{
     board::{Board, Next},
     overseer::Overseer,
 };
-use sexton_common::wire::{ContainerInfo, Reply};
+use serde::Serialize;
+use sexton_common::wire::Reply;
 use std::{io, sync::Arc};
 
 /// A part of a list is at most about this long, so that with the largest container it stays within a frame.
@@ -15,21 +16,21 @@ const PART: usize = 32 * 1024;
 ///
 /// # Errors
 /// If the client is gone.
-pub async fn send_list(
+pub async fn send_list<T: Serialize + Clone>(
     connection: &mut Connection,
-    containers: Vec<Arc<ContainerInfo>>,
-    wrap: impl Fn(Vec<ContainerInfo>, bool) -> Reply,
+    all: impl IntoIterator<Item = Arc<T>>,
+    wrap: impl Fn(Vec<T>, bool) -> Reply,
 ) -> io::Result<()> {
     let mut part = Vec::new();
     let mut size = 0;
-    for container in containers {
-        let length = connection.size(&*container)?;
+    for one in all {
+        let length = connection.size(&*one)?;
         if size + length > PART && !part.is_empty() {
             connection.send_patiently(&wrap(std::mem::take(&mut part), false)).await?;
             size = 0;
         }
         size += length;
-        part.push(ContainerInfo::clone(&container));
+        part.push(T::clone(&one));
     }
     connection.send_patiently(&wrap(part, true)).await
 }

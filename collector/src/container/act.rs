@@ -7,14 +7,10 @@ use super::{
     facts::is_anothers,
     machine::Phase,
     rules,
-    task::Task,
+    task::{DIES_SOON, Task},
     wish::refuse,
 };
-use crate::{
-    exit::{Backoff, of_death},
-    gc::{self, Estate},
-    watch,
-};
+use crate::{exit::of_death, gc, watch};
 use sexton_common::{
     ExitStatus, Source, Stamp, UnknownReason, durable,
     launch::Started,
@@ -77,8 +73,9 @@ impl Task {
                 self.on_start.extend(take_reply(wish));
                 self.start();
             }
-            Action::Clean => self.clean(),
-            Action::Retry => self.retry().await,
+            Action::Clean => self.clean(false),
+            Action::CleanAlive => self.clean(true),
+            Action::Retry => self.clean_now(),
             Action::Bury => self.bury(),
             Action::Signal => {
                 if let Some(Wish { kind: WishKind::Signal(signal), reply }) = wish.take() {
@@ -100,7 +97,7 @@ impl Task {
             Action::AnswerStart => self.answer_start(),
             Action::AnswerRemoval => self.answer_removal(),
             Action::Forget => self.cx.board.forget(&self.launch.id, self.launch.generation),
-            Action::End => {}
+            Action::End => self.forget_gc(),
         }
         None
     }
@@ -115,17 +112,10 @@ impl Task {
                 }
                 // Nothing rings any more, and two descriptors are free for somebody who lives.
                 (self.fifo, self.shim, self.watch, self.slow) = (None, None, None, None);
-                (self.kill_at, self.give_up_at, self.look_at) = (None, None, None);
-            }
-            (EventKind::Delayed, _) => {
-                let why = self.in_the_way.as_deref().unwrap_or_default();
-                tracing::warn!(%id, attempts = self.attempts + 1, why, "not clean yet");
+                (self.kill_at, self.give_up_at, self.look_at, self.stuck_at) = (None, None, None, None);
             }
             (EventKind::Orphaned, _) => tracing::warn!(%id, "its shim is dead; watching its init"),
             _ => tracing::debug!(%id, event = kind.name(), "changed"),
-        }
-        if matches!(kind, EventKind::Delayed) {
-            self.attempts += 1;
         }
         let mut info = self.info();
         // As it was at that moment, whatever follows at once.
@@ -162,7 +152,7 @@ impl Task {
         let (launch, init, dir) = (self.launch.clone(), self.init.clone(), self.dir.clone());
         let name = format!("write the exit record of {}", launch.id);
         let work = move || of_death(&launch, init.as_deref(), &dir, death, exited);
-        self.verdict = Some(self.cx.cleaner.blocking.run(name, work).await);
+        self.verdict = Some(self.cx.tools.blocking.run(name, work).await);
         Some(Event::Exit)
     }
 
@@ -173,39 +163,20 @@ impl Task {
         self.job = Some(Box::pin(async move {
             let path = dir.start();
             let name = format!("note the start of {}", launch.id);
-            let noted = cx.cleaner.blocking.run(name, move || durable::write(&path, &started)).await;
+            let noted = cx.tools.blocking.run(name, move || durable::write(&path, &started)).await;
             if let Err(e) = noted {
                 return (Event::StartDone { ok: false }, Some(format!("write {}: {e}", dir.start().display())));
             }
-            let mut place = cx.cleaner.lanes.enter().await;
-            let run = cx.cleaner.runtimes.run(&launch.runtime, "start", &[], &launch.id, cx.launch_timeout);
+            let mut place = cx.tools.lanes.enter().await;
+            let run = cx.tools.runtimes.run(&launch.runtime, "start", &[], &launch.id, cx.launch_timeout);
             let outcome = place.during(run).await;
             if !outcome.ok {
                 let path = dir.start();
                 let forget = move || std::fs::remove_file(path);
-                let _ = cx.cleaner.blocking.run("forget a failed start", forget).await;
+                let _ = cx.tools.blocking.run("forget a failed start", forget).await;
             }
             (Event::StartDone { ok: outcome.ok }, (!outcome.ok).then_some(outcome.words))
         }));
-    }
-
-    pub(super) fn clean(&mut self) {
-        let Some(verdict) = self.verdict.clone() else { return };
-        let estate = Estate { launch: self.launch.clone(), init: self.init.clone(), verdict, dir: self.dir.clone() };
-        let cx = self.cx.clone();
-        self.job = Some(Box::pin(async move {
-            match cx.cleaner.attempt(estate, cx.deadline).await {
-                Ok(()) => (Event::Cleaned, None),
-                Err(why) => (Event::InTheWay, Some(why)),
-            }
-        }));
-    }
-
-    async fn retry(&mut self) {
-        let delay = Backoff::new(self.cx.backoff.0, self.cx.backoff.1).delay(self.attempts);
-        if let Some(mailbox) = self.mailbox.upgrade() {
-            self.cx.retries.after(delay, mailbox).await;
-        }
     }
 
     fn bury(&mut self) {
@@ -214,7 +185,7 @@ impl Task {
         let generation = self.launch.generation;
         self.job = Some(Box::pin(async move {
             let remove = move || gc::bury(if is_anothers(&dir, generation) { &grave } else { &dir }, &grave);
-            let removed = cx.cleaner.blocking.run(format!("remove {id}"), remove).await;
+            let removed = cx.tools.blocking.run(format!("remove {id}"), remove).await;
             (Event::Buried { ok: removed.is_ok() }, removed.err().map(|e| format!("remove the files of {id}: {e}")))
         }));
     }
@@ -236,11 +207,12 @@ impl Task {
         }
         // What is frozen by its own freezer takes no signal.
         if let Some(init) = self.init.clone() {
-            let blocking = self.cx.cleaner.blocking.clone();
+            let blocking = self.cx.tools.blocking.clone();
             let name = format!("thaw {}", self.launch.id);
             tokio::spawn(async move { blocking.run(name, move || gc::thaw(&init.cgroups)).await });
         }
         self.kill_at = None;
+        self.stuck_at.get_or_insert(Instant::now() + DIES_SOON);
         self.give_up_at = Some(Instant::now() + DIES_WITHIN);
     }
 

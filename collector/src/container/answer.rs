@@ -6,7 +6,6 @@ use super::{
     task::{Task, WAITERS},
     wish::no_such,
 };
-use crate::watch;
 use sexton_common::wire::{ApiError, ErrorCode, Reply};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -16,12 +15,12 @@ pub(super) const DIES_WITHIN: Duration = Duration::from_secs(10);
 
 impl Task {
     pub(super) fn give_up_stopping(&mut self) {
-        let letter = self.watch.as_ref().and_then(watch::InitWatch::state_letter).unwrap_or('?');
         let pid = self.init.as_ref().map_or(0, |init| init.process.pid);
+        let why = self.in_the_way.clone().unwrap_or_else(|| format!("process {pid} does not die"));
+        let id = &self.launch.id;
         let text = format!(
-            "container {} is still there {DIES_WITHIN:?} after SIGKILL: process {pid} is in state {letter} \
-             (D: it waits in the kernel, see /proc/{pid}/stack; it is delivered and cleaned when it dies)",
-            self.launch.id
+            "container {id} is still there {DIES_WITHIN:?} after SIGKILL: {why}; it is delivered and cleaned when it dies, \
+             see `sexton gc why {id}`"
         );
         for reply in self.on_stop.drain(..).chain(self.on_removal.drain(..)) {
             let _ = reply.send(Err(ApiError::new(ErrorCode::TimedOut, text.clone())));

@@ -84,7 +84,7 @@ impl Task {
         }
         let path = self.dir.init();
         let name = format!("read what was created for {}", self.launch.id);
-        let read = self.cx.cleaner.blocking.run(name, move || durable::read::<Init>(&path)).await;
+        let read = self.cx.tools.blocking.run(name, move || durable::read::<Init>(&path)).await;
         match read {
             Ok(Some(init)) => self.on_announcement(init, None).await,
             Ok(None) => {}
@@ -116,7 +116,7 @@ impl Task {
                 }
                 // It may have undone its launch, and its name may be another run's by now.
                 let (dir, generation) = (self.dir.clone(), self.launch.generation);
-                let lies = self.cx.cleaner.blocking.run("look at the launch", move || is_of(&dir, generation)).await;
+                let lies = self.cx.tools.blocking.run("look at the launch", move || is_of(&dir, generation)).await;
                 self.happen(if lies { Event::ShimGone } else { Event::Vanished }).await;
             }
             Err(e) => {
@@ -133,7 +133,7 @@ impl Task {
         }
         let (dir, generation) = (self.dir.clone(), self.launch.generation);
         let name = format!("read the exit record of {}", self.launch.id);
-        let read = self.cx.cleaner.blocking.run(name, move || read_exit(&dir, generation)).await;
+        let read = self.cx.tools.blocking.run(name, move || read_exit(&dir, generation)).await;
         let durable = match read {
             Ok(record) => record,
             Err(ReadError::Damaged { path, damage }) => {

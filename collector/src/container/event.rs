@@ -33,8 +33,10 @@ pub enum Event {
     Cleaned,
     /// Something was in the way.
     InTheWay,
-    /// The back-off is over.
-    RetryDue,
+    /// It was killed, and does not die.
+    Stuck,
+    /// Somebody gave up cleaning it.
+    Forgotten,
     /// Its files are removed, or not.
     Buried {
         /// Whether they are.
@@ -66,9 +68,11 @@ pub enum Action {
     RecordNeverStarted,
     /// Have the runtime start it; ends in [`Event::StartDone`].
     RuntimeStart,
-    /// Clean up; ends in [`Event::Cleaned`] or [`Event::InTheWay`].
+    /// Have it cleaned up: [`Event::InTheWay`] after each attempt that fails, [`Event::Cleaned`] in the end.
     Clean,
-    /// Come back with [`Event::RetryDue`] after the back-off.
+    /// Have it cleaned up as far as that goes before its exit is known.
+    CleanAlive,
+    /// Try again now.
     Retry,
     /// Remove its files; ends in [`Event::Buried`].
     Bury,

@@ -19,7 +19,7 @@ impl Task {
         ContainerInfo {
             id: launch.id.clone(),
             generation: launch.generation,
-            state: self.machine.phase.shown(),
+            state: self.machine.shown(),
             pid: self.init.as_ref().map(|init| init.process.pid),
             shim_pid: Some(launch.shim.pid),
             status: record.map(|record| record.status),

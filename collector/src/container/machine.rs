@@ -7,6 +7,7 @@
 //!   |    | shim dead:        | shim dead       v                in the way |  | due, or asked              | removed
 //!   |    | never started     +-----------> Orphaned --init gone-->         v  |                            v
 //!   |    +----------------------------------------> Stopping               Gc                            Gone
+//!   |                    (killed, and does not die: shown as Gc until its exit is known)
 //!   +-- its directory vanished: the shim undid a failed launch ------------------------------------------> Gone
 //! ```
 //!
@@ -63,13 +64,15 @@ pub struct Machine {
     pub remove: bool,
     /// Whether it is killed when its shim is dead.
     pub kill_orphan: bool,
+    /// It was killed and does not die: in GC, its exit awaited.
+    pub stuck: bool,
 }
 
 impl Machine {
     /// At the beginning of a phase.
     #[must_use]
     pub fn new(phase: Phase, remove: bool) -> Self {
-        Self { phase, job: None, remove, kill_orphan: false }
+        Self { phase, job: None, remove, kill_orphan: false, stuck: false }
     }
 
     /// The same, with a policy for the death of its shim.
@@ -102,6 +105,7 @@ impl Machine {
             (Event::Exit, P::Creating | P::Created | P::Running | P::Orphaned) => {
                 // It ended before the runtime said that it had started it.
                 let started = self.phase == P::Created && self.job == Some(Job::Start);
+                self.stuck = false;
                 let mut actions: Vec<_> = started.then_some(A::Publish(EventKind::Started)).into_iter().collect();
                 actions.extend(self.to(P::Stopping, [A::Publish(EventKind::Exited), A::AnswerExit]));
                 // A start that is under way ends first: the runtime is never called twice at once.
@@ -129,7 +133,19 @@ impl Machine {
                     _ => vec![A::AnswerStart],
                 }
             }
-            (Event::Cleaned, P::Stopping) if self.job == Some(Job::Clean) => {
+            (Event::Stuck, P::Created | P::Running | P::Orphaned) if !self.stuck => {
+                self.stuck = true;
+                vec![A::CleanAlive]
+            }
+            (Event::InTheWay, P::Created | P::Running | P::Orphaned) if self.stuck => {
+                vec![A::Publish(EventKind::Delayed)]
+            }
+            (Event::Forgotten, P::Created | P::Running | P::Orphaned) => {
+                self.stuck = false;
+                Vec::new()
+            }
+            // What somebody gave up is as clean as it gets.
+            (Event::Cleaned | Event::Forgotten, P::Stopping | P::Gc) if self.job == Some(Job::Clean) => {
                 self.job = None;
                 let mut actions = self.to(P::Stopped, [A::Publish(EventKind::Stopped)]);
                 if self.remove {
@@ -137,16 +153,15 @@ impl Machine {
                 }
                 actions
             }
-            (Event::InTheWay, P::Stopping) if self.job == Some(Job::Clean) => {
-                self.job = None;
-                self.to(P::Gc, [A::Publish(EventKind::Delayed), A::AnswerRemoval, A::Retry])
+            (Event::InTheWay, P::Stopping | P::Gc) if self.job == Some(Job::Clean) => {
+                self.to(P::Gc, [A::Publish(EventKind::Delayed), A::AnswerRemoval])
             }
-            (Event::RetryDue, P::Gc) => self.clean_again(),
             (Event::Buried { ok }, P::Stopped) if self.job == Some(Job::Bury) => {
                 self.job = None;
                 if ok { self.end() } else { vec![A::AnswerRemoval] }
             }
 
+            (Event::Start, P::Created | P::Running | P::Orphaned) if self.stuck => vec![A::Refuse(Refusal::InGc)],
             (Event::Start, phase) => match phase {
                 P::Created if self.job.is_none() => self.begin(Job::Start),
                 P::Creating | P::Created => vec![A::Refuse(Refusal::Busy)],
@@ -170,15 +185,12 @@ impl Machine {
             },
             (Event::Remove { force }, phase) => match phase {
                 P::Creating => vec![A::Refuse(Refusal::Busy)],
+                P::Created | P::Running | P::Orphaned if !force && self.stuck => vec![A::Refuse(Refusal::InGc)],
                 P::Created | P::Running | P::Orphaned if !force => vec![A::Refuse(Refusal::Running)],
                 P::Created | P::Running | P::Orphaned => self.remove_after([A::SignalKill, A::AwaitRemoval]),
                 P::Stopping => self.remove_after([A::AwaitRemoval]),
                 P::Gc if !force => vec![A::Refuse(Refusal::InGc)],
-                P::Gc => {
-                    let mut actions = self.remove_after([A::AwaitRemoval]);
-                    actions.extend(self.clean_again());
-                    actions
-                }
+                P::Gc => self.remove_after([A::AwaitRemoval, A::Retry]),
                 P::Stopped => {
                     let mut actions = self.remove_after([A::AwaitRemoval]);
                     actions.extend(self.begin(Job::Bury));
@@ -200,7 +212,8 @@ impl Machine {
                 | Event::StartDone { .. }
                 | Event::Cleaned
                 | Event::InTheWay
-                | Event::RetryDue
+                | Event::Stuck
+                | Event::Forgotten
                 | Event::Buried { .. },
                 _,
             ) => Vec::new(),
@@ -229,11 +242,6 @@ impl Machine {
         }]
     }
 
-    fn clean_again(&mut self) -> Vec<Action> {
-        self.phase = Phase::Stopping;
-        self.begin(Job::Clean)
-    }
-
     fn end(&mut self) -> Vec<Action> {
         self.to(
             Phase::Gone,
@@ -242,18 +250,19 @@ impl Machine {
     }
 }
 
-impl Phase {
+impl Machine {
     /// As clients see it.
     #[must_use]
-    pub fn shown(self) -> Shown {
-        match self {
-            Self::Creating => Shown::Creating,
-            Self::Created => Shown::Created,
-            Self::Running => Shown::Running,
-            Self::Orphaned => Shown::Orphaned,
-            Self::Stopping => Shown::Stopping,
-            Self::Gc => Shown::Gc,
-            Self::Stopped | Self::Gone => Shown::Stopped,
+    pub fn shown(&self) -> Shown {
+        match self.phase {
+            _ if self.stuck => Shown::Gc,
+            Phase::Creating => Shown::Creating,
+            Phase::Created => Shown::Created,
+            Phase::Running => Shown::Running,
+            Phase::Orphaned => Shown::Orphaned,
+            Phase::Stopping => Shown::Stopping,
+            Phase::Gc => Shown::Gc,
+            Phase::Stopped | Phase::Gone => Shown::Stopped,
         }
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 const PHASES: [Phase; 8] = [P::Creating, P::Created, P::Running, P::Orphaned, P::Stopping, P::Gc, P::Stopped, P::Gone];
 
-const EVENTS: [Event; 21] = [
+const EVENTS: [Event; 22] = [
     Event::Found,
     Event::InitKnown { run: false },
     Event::InitKnown { run: true },
@@ -19,7 +19,8 @@ const EVENTS: [Event; 21] = [
     Event::StartDone { ok: false },
     Event::Cleaned,
     Event::InTheWay,
-    Event::RetryDue,
+    Event::Stuck,
+    Event::Forgotten,
     Event::Buried { ok: true },
     Event::Buried { ok: false },
     Event::Start,
@@ -32,8 +33,9 @@ const EVENTS: [Event; 21] = [
 fn machines() -> impl Iterator<Item = Machine> {
     let jobs = [None, Some(Job::Start), Some(Job::Clean), Some(Job::Bury)];
     PHASES.into_iter().flat_map(move |phase| {
-        jobs.into_iter()
-            .flat_map(move |job| [false, true].map(|yes| Machine { phase, job, remove: yes, kill_orphan: yes }))
+        jobs.into_iter().flat_map(move |job| {
+            [false, true].map(|yes| Machine { phase, job, remove: yes, kill_orphan: yes, stuck: false })
+        })
     })
 }
 
@@ -50,15 +52,15 @@ fn asks(event: Event) -> bool {
 #[test]
 fn every_pair_has_its_stated_outcome() {
     let table = [
-        // found init init-run seen exit shim- init- lingers vanish start+ start- clean way retry buried+ - | start sig stop rm rm-f
-        (P::Creating, ". Created Running . Stopping . . . Gone . . . . . . . ! ! ! ! !"),
-        (P::Created, ". . . Running Stopping Orphaned . . Gone . . . . . . . . . . ! ."),
-        (P::Running, ". . . . Stopping Orphaned . . Gone . . . . . . . ! . . ! ."),
-        (P::Orphaned, ". . . . Stopping . . . . . . . . . . . ! . . ! ."),
-        (P::Stopping, ". . . . . . . . . . . . . . . . ! ! . . ."),
-        (P::Gc, ". . . . . . . . . . . . . Stopping . . ! ! . ! Stopping"),
-        (P::Stopped, ". . . . . . . . . . . . . . . . ! ! . . ."),
-        (P::Gone, ". . . . . . . . . . . . . . . . ! ! ! ! !"),
+        // found init init-run seen exit shim- init- lingers vanish start+ start- clean way stuck forgot buried+ - | start sig stop rm rm-f
+        (P::Creating, ". Created Running . Stopping . . . Gone . . . . . . . . ! ! ! ! !"),
+        (P::Created, ". . . Running Stopping Orphaned . . Gone . . . . . . . . . . . ! ."),
+        (P::Running, ". . . . Stopping Orphaned . . Gone . . . . . . . . ! . . ! ."),
+        (P::Orphaned, ". . . . Stopping . . . . . . . . . . . . ! . . ! ."),
+        (P::Stopping, ". . . . . . . . . . . . . . . . . ! ! . . ."),
+        (P::Gc, ". . . . . . . . . . . . . . . . . ! ! . ! ."),
+        (P::Stopped, ". . . . . . . . . . . . . . . . . ! ! . . ."),
+        (P::Gone, ". . . . . . . . . . . . . . . . . ! ! ! ! !"),
     ];
     for (phase, row) in table {
         let outcomes: Vec<&str> = row.split(' ').collect();
@@ -78,12 +80,16 @@ fn every_pair_has_its_stated_outcome() {
 
 #[test]
 fn the_ends_of_jobs_lead_on() {
-    let with = |phase, job| Machine { phase, job: Some(job), remove: false, kill_orphan: false };
+    let with = |phase, job| Machine { phase, job: Some(job), remove: false, kill_orphan: false, stuck: false };
     let (next, actions) = with(P::Stopping, Job::Clean).step(Event::Cleaned);
     assert_eq!((next, &actions[..]), (Machine::new(P::Stopped, false), &[A::Publish(EventKind::Stopped)][..]));
     let (next, actions) = with(P::Stopping, Job::Clean).step(Event::InTheWay);
-    assert_eq!(next, Machine::new(P::Gc, false));
-    assert!(actions.contains(&A::Retry));
+    assert_eq!(next, with(P::Gc, Job::Clean), "it is tried again by the GC, until it says that it is clean");
+    assert_eq!(actions, [A::Publish(EventKind::Delayed), A::AnswerRemoval]);
+    let (next, actions) = with(P::Gc, Job::Clean).step(Event::Cleaned);
+    assert_eq!((next, &actions[..]), (Machine::new(P::Stopped, false), &[A::Publish(EventKind::Stopped)][..]));
+    let (next, _) = with(P::Gc, Job::Clean).step(Event::Forgotten);
+    assert_eq!(next, Machine::new(P::Stopped, false));
     let (next, _) = with(P::Created, Job::Start).step(Event::StartDone { ok: true });
     assert_eq!(next.phase, P::Running);
     let (next, actions) = with(P::Created, Job::Start).step(Event::StartDone { ok: false });
@@ -118,7 +124,8 @@ fn an_orphan_is_killed_where_that_is_its_policy() {
 
 #[test]
 fn cleaning_waits_for_a_start_that_is_under_way() {
-    let starting = Machine { phase: P::Created, job: Some(Job::Start), remove: false, kill_orphan: false };
+    let starting =
+        Machine { phase: P::Created, job: Some(Job::Start), remove: false, kill_orphan: false, stuck: false };
     let (dead, actions) = starting.step(Event::Exit);
     let told = [A::Publish(EventKind::Started), A::Publish(EventKind::Exited), A::AnswerExit];
     assert_eq!(actions, told, "and it is not cleaned yet");
@@ -152,7 +159,7 @@ fn from_death_no_event_leads_back_and_no_job_overlaps() {
             assert!(begun <= 1, "{machine:?} {event:?}");
             if begun == 1 {
                 assert!(next.job.is_some());
-                let ended = matches!(event, Event::StartDone { .. } | Event::Cleaned);
+                let ended = matches!(event, Event::StartDone { .. } | Event::Cleaned | Event::Forgotten);
                 assert!(machine.job.is_none() || ended, "{machine:?} {event:?}");
             }
         }
@@ -209,7 +216,6 @@ proptest! {
             match event {
                 Event::Vanished | Event::ShimGone | Event::Buried { ok: true } => continue,
                 Event::Exit => world.record = true,
-                Event::RetryDue if !world.retry => continue,
                 _ => {}
             }
             world.perform(&mut machine, event);
@@ -230,7 +236,6 @@ proptest! {
                 Some(Job::Start) => world.perform(&mut machine, Event::StartDone { ok: false }),
                 Some(Job::Clean) => world.perform(&mut machine, Event::Cleaned),
                 Some(Job::Bury) => world.perform(&mut machine, Event::Buried { ok: true }),
-                None if machine.phase == P::Gc => world.perform(&mut machine, Event::RetryDue),
                 None => {}
             }
         }

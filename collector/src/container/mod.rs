@@ -2,6 +2,7 @@
 
 mod act;
 mod answer;
+mod cleaning;
 mod decide;
 mod doorbell;
 mod event;
@@ -34,8 +35,8 @@ pub type Mailbox = mpsc::Sender<Message>;
 /// What a container's task is told.
 #[derive(Debug)]
 pub enum Message {
-    /// The back-off is over.
-    RetryDue,
+    /// Its init has a SIGKILL pending, or is exiting, and is still there.
+    SeenKilled,
     /// Somebody saw that it has been started.
     SeenStarted,
     /// Somebody asks for it while it is being created: is its init there, unannounced?

@@ -13,13 +13,14 @@ use super::{
 use crate::{
     context::Context,
     exit::Verdict,
+    gc::Progress,
     surplus::{Member, Tidings},
     watch::{Fifo, InitWatch, Ring, Watched},
 };
 use sexton_common::{Init, Launch, Stamp, launch::Mode, layout::ContainerDir};
 use std::{io, os::fd::OwnedFd, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
 };
 
@@ -39,6 +40,8 @@ pub(super) const STARTED_WITHIN: Duration = Duration::from_millis(200);
 const SHIM_TELLS_WITHIN: Duration = Duration::from_secs(10);
 /// What a foreign shim has for telling, once its container is dead.
 pub(super) const FOREIGN_TELLS_WITHIN: Duration = Duration::from_secs(2);
+/// What SIGKILL takes where nothing is in its way; past it the container is in GC.
+pub(super) const DIES_SOON: Duration = Duration::from_secs(2);
 /// Clients that wait for one container.
 pub(super) const WAITERS: usize = 4096;
 
@@ -75,14 +78,16 @@ pub struct Task {
     pub(super) kill_at: Option<Instant>,
     pub(super) give_up_at: Option<Instant>,
     pub(super) look_at: Option<Instant>,
+    /// When one that was killed is taken for stuck.
+    pub(super) stuck_at: Option<Instant>,
+    /// How far cleaning it has come.
+    pub(super) gc: Option<watch::Receiver<Progress>>,
     pub(super) inbox: mpsc::Receiver<Message>,
-    pub(super) mailbox: mpsc::WeakSender<Message>,
 }
 
 /// A task's end of its mailbox.
 pub struct Post {
     inbox: mpsc::Receiver<Message>,
-    mailbox: mpsc::WeakSender<Message>,
 }
 
 impl Post {
@@ -90,8 +95,7 @@ impl Post {
     #[must_use]
     pub fn new() -> (super::Mailbox, Self) {
         let (mailbox, inbox) = mpsc::channel(super::MAILBOX);
-        let post = Self { inbox, mailbox: mailbox.downgrade() };
-        (mailbox, post)
+        (mailbox, Self { inbox })
     }
 }
 
@@ -124,8 +128,9 @@ impl Task {
             kill_at: None,
             give_up_at: None,
             look_at: None,
+            stuck_at: None,
+            gc: None,
             inbox: post.inbox,
-            mailbox: post.mailbox,
         };
         if task.verdict.as_ref().is_some_and(|verdict| verdict.durable) {
             task.let_go();
@@ -141,6 +146,9 @@ impl Task {
 
     /// Runs until the container is removed or the collector stops.
     pub async fn run(mut self) {
+        if self.was_stuck() {
+            self.happen(Event::Stuck).await;
+        }
         // Found dead: nobody needs to be told again, but it may not be clean, or not removed.
         self.happen(Event::Found).await;
         let cancel = self.cx.cancel.clone();
@@ -154,7 +162,7 @@ impl Task {
     }
 
     async fn next(&mut self) -> Happened {
-        let timer = [self.kill_at, self.give_up_at, self.look_at].into_iter().flatten().min();
+        let timer = [self.kill_at, self.give_up_at, self.look_at, self.stuck_at].into_iter().flatten().min();
         tokio::select! {
             biased;
             end = async { self.job.as_mut()?.await.into() }, if self.job.is_some() => match end {
@@ -165,6 +173,7 @@ impl Task {
             Some(step) = step(self.watch.as_ref()), if !self.reaped => Happened::Init(step),
             Some(_) = step(self.shim.as_ref()) => Happened::ShimDied,
             Some(tidings) = tidings(self.slow.as_mut()) => Happened::Slow(tidings),
+            Some(progress) = progress(self.gc.as_mut()) => Happened::Gc(progress),
             Some(message) = self.inbox.recv() => Happened::Message(message),
             () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => Happened::Timer,
             else => std::future::pending().await,
@@ -198,7 +207,10 @@ impl Task {
                 self.look_at = Some(Instant::now() + LOOK_AGAIN);
             }
             Happened::Timer => self.on_timer().await,
-            Happened::Message(Message::RetryDue) => self.happen(Event::RetryDue).await,
+            Happened::Gc(progress) => self.on_progress(progress).await,
+            Happened::Message(Message::SeenKilled) => {
+                self.stuck_at.get_or_insert(Instant::now() + DIES_SOON);
+            }
             Happened::Message(Message::SeenStarted) => self.happen(Event::SeenStarted).await,
             Happened::Message(Message::LookForInit) => self.learn_init().await,
             Happened::Message(Message::Announced { init, pidfd, watched }) => {
@@ -251,6 +263,9 @@ impl Task {
         if due(&mut self.give_up_at) {
             self.give_up_stopping();
         }
+        if due(&mut self.stuck_at) && !self.init_is_dead() {
+            self.happen(Event::Stuck).await;
+        }
         if due(&mut self.look_at) {
             self.look_again().await;
         }
@@ -264,6 +279,7 @@ enum Happened {
     Init(io::Result<Watched>),
     ShimDied,
     Slow(Tidings),
+    Gc(Progress),
     Message(Message),
     Timer,
     Nothing,
@@ -271,6 +287,13 @@ enum Happened {
 
 async fn ring(fifo: Option<&Fifo>) -> Option<io::Result<Ring>> {
     Some(fifo?.ring().await)
+}
+
+async fn progress(gc: Option<&mut watch::Receiver<Progress>>) -> Option<Progress> {
+    let gc = gc?;
+    // Its sender goes only after its last word, or with the collector.
+    gc.changed().await.ok()?;
+    Some(gc.borrow_and_update().clone())
 }
 
 async fn tidings(slow: Option<&mut Member>) -> Option<Tidings> {

@@ -29,7 +29,7 @@ impl Task {
         let Some(init) = self.init.clone().filter(|_| self.may_wait_for_ever()) else { return };
         let launch = self.launch.clone();
         let name = format!("see whether {} was started", launch.id);
-        if self.cx.cleaner.blocking.run(name, move || never_began(&launch, &init)).await {
+        if self.cx.tools.blocking.run(name, move || never_began(&launch, &init)).await {
             tracing::warn!(id = %self.launch.id, "its shim was killed before it was started: killed, since nobody will start it");
             (self.never_began, self.started) = (true, None);
             self.kill();

@@ -3,5 +3,5 @@
 mod backoff;
 mod record;
 
-pub use backoff::{Backoff, Retries};
+pub use backoff::Backoff;
 pub use record::{Verdict, of_death, read_exit, started, write_record};

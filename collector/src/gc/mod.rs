@@ -1,9 +1,38 @@
-//! Cleaning up after a container, and looking whether it is clean.
+//! Cleaning up after a container, at once or later, and looking whether it is clean.
 
-mod clean;
-mod observe;
+mod attempt;
+mod census;
+mod cgroup_tree;
+mod cgroups;
+mod doomed;
+mod entries;
+mod figures;
+mod files;
+#[cfg(test)]
+mod fixture;
+mod freezer;
+mod grave;
+mod holder;
+mod mounts;
 mod obstacle;
+mod plan;
+mod processes;
+mod rootfs;
+mod scan;
+mod service;
+mod stranger;
+mod wake;
+mod ward;
 
-pub use clean::{Cleaner, Estate};
-pub use observe::{bury, thaw};
-pub use obstacle::{Holder, Obstacle};
+pub use doomed::is_doomed;
+pub use entries::remove_lasting;
+pub use freezer::thaw;
+pub use grave::bury;
+pub use obstacle::Obstacle;
+pub use scan::{Known, scan};
+pub use service::{Ask, Gc, restore, take_up, tend, tend_durably};
+pub use stranger::estate_of_stranger;
+pub use ward::{Dead, Progress, Ward, shown};
+
+use attempt::Attempt;
+use entries::Entries;

@@ -40,4 +40,12 @@ impl Obstacle {
     pub fn new(step: Step, what: impl Into<String>) -> Self {
         Self { step, what: what.into(), holders: Vec::new(), cgroups: Vec::new(), mounts: false }
     }
+
+    /// Whether it is the same again, whatever its words: those of programs have the time in them.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let said = matches!(self.step, Step::Runtime | Step::Commands);
+        let who = |one: &Self| one.holders.iter().map(|holder| holder.process).collect::<Vec<_>>();
+        self.step == other.step && (said || self.what == other.what) && who(self) == who(other)
+    }
 }

@@ -146,13 +146,6 @@ impl InitWatch {
     pub fn is_dead(&self) -> bool {
         !matches!(self.identity.look(), Ok(Presence::Alive(_)) | Err(_))
     }
-
-    /// The letter that `/proc` has for its state, for people: `D` tells why a SIGKILL does nothing.
-    #[must_use]
-    pub fn state_letter(&self) -> Option<char> {
-        let stat = Stat::of(self.identity.pid).ok()??;
-        (stat.start_time == self.identity.start_time).then(|| stat.state.into())
-    }
 }
 
 /// How an unreaped process ended.
@@ -177,7 +170,6 @@ mod tests {
         drop(child.stdin.take());
         assert_eq!(watch.step().await.unwrap(), Watched::Zombie);
         assert!(watch.is_dead());
-        assert_eq!(watch.state_letter(), Some('Z'));
         assert_eq!(watch.death(true), Some((ExitStatus::Code(7), Source::Waited)), "our own child");
         assert_eq!(zombie(&watch.identity), Some((ExitStatus::Code(7), Source::Zombie)));
         child.wait().unwrap();

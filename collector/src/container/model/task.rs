@@ -190,8 +190,8 @@ impl World {
         if task.timer && self.runs[g].shim != Shim::Dying {
             go("task: looks again", &|w| w.looks_again(cx, g));
         }
-        if task.machine.phase == Phase::Gc && !self.full {
-            go("task: tries again to clean", &|w| happen(w, cx, g, Event::RetryDue));
+        if task.machine.phase == Phase::Gc && task.work == Work::No && !self.full {
+            go("gc: tries again to clean", &|w| w.change(g, |task| task.work = Work::Ensure));
         }
         let started = task.init.is_some_and(|p| self.runs[p].ran);
         if task.machine.phase == Phase::Created && started {

@@ -1,0 +1,67 @@
+//! What a task has to do with the GC.
+
+use super::{event::Event, machine::Phase, task::Task};
+use crate::gc::{self, Ask, Dead, Progress};
+use sexton_common::gc::{Estate, GcOrigin};
+
+impl Task {
+    /// Has it cleaned; as far as that goes, while it is `alive`.
+    pub(super) fn clean(&mut self, alive: bool) {
+        let estate = Estate::of(&self.launch, self.init.as_deref());
+        let verdict = self.verdict.clone().filter(|_| !alive);
+        let ask = Ask {
+            estate,
+            above: self.launch.cgroups.clone(),
+            origin: GcOrigin::Container,
+            dead: verdict.map(|verdict| Dead { verdict, dir: self.dir.clone() }),
+            alive,
+            remove: self.machine.remove,
+        };
+        self.gc = Some(gc::tend(&self.cx, ask));
+    }
+
+    /// Somebody waits for it.
+    pub(super) fn clean_now(&mut self) {
+        let run = (self.launch.id.clone(), self.launch.generation);
+        if let Some(ward) = self.cx.gc.of_run(&run) {
+            ward.lock().entry.remove |= self.machine.remove;
+            ward.wake.notify_one();
+        }
+    }
+
+    /// It ends without an exit: there is nothing to wait for.
+    pub(super) fn forget_gc(&mut self) {
+        let run = (self.launch.id.clone(), self.launch.generation);
+        if let Some(ward) = self.gc.take().and_then(|_| self.cx.gc.of_run(&run)) {
+            ward.lock().forgotten = true;
+            ward.wake.notify_one();
+        }
+    }
+
+    pub(super) async fn on_progress(&mut self, progress: Progress) {
+        let event = match progress {
+            Progress::Begun => return,
+            Progress::InTheWay { attempts, what } => {
+                (self.attempts, self.in_the_way) = (attempts, Some(what));
+                Event::InTheWay
+            }
+            Progress::Clean => {
+                self.in_the_way = None;
+                Event::Cleaned
+            }
+            Progress::Forgotten => Event::Forgotten,
+        };
+        if event != Event::InTheWay {
+            self.gc = None;
+        }
+        self.happen(event).await;
+    }
+
+    /// An earlier collector found that it does not die; and whether it is to be removed, once it is clean.
+    pub(super) fn was_stuck(&mut self) -> bool {
+        let run = (self.launch.id.clone(), self.launch.generation);
+        let Some(remove) = self.cx.gc.pending().get(&run).map(|entry| entry.remove) else { return false };
+        self.machine.remove |= remove;
+        matches!(self.machine.phase, Phase::Created | Phase::Running | Phase::Orphaned)
+    }
+}

@@ -1,0 +1,298 @@
+use super::{descriptors::Id, *};
+use nix::sched::{CloneFlags, unshare};
+use rustix::fs::{CWD, FileType, IFlags, Mode, OFlags, ioctl_getflags, ioctl_setflags, mkdirat, mknodat, openat};
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::{fs::symlink, net::UnixListener},
+    path::PathBuf,
+    process::Command,
+    thread,
+    time::Duration,
+};
+use tempfile::TempDir;
+
+#[path = "files/mounts_tests.rs"]
+mod mounts;
+#[path = "files/races_tests.rs"]
+mod races;
+
+fn root() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().canonicalize().unwrap();
+    (dir, path)
+}
+
+/// Far enough away.
+fn later() -> Instant {
+    Instant::now() + Duration::from_secs(120)
+}
+
+fn gone(path: &Path) {
+    assert_eq!(remove(path, later()), Ok(()));
+    assert!(path.symlink_metadata().is_err(), "{} is there", path.display());
+}
+
+fn words(path: &Path) -> String {
+    let Err(obstacle) = remove(path, later()) else { panic!("{} was removed", path.display()) };
+    assert_eq!(obstacle.step, Step::Files);
+    assert!(!obstacle.what.contains(char::is_control) && obstacle.what.len() < 4000, "{:?}", obstacle.what);
+    obstacle.what
+}
+
+/// What must survive.
+struct Canary(PathBuf);
+
+impl Canary {
+    const FILES: usize = 50;
+
+    fn at(path: PathBuf) -> Self {
+        fs::create_dir_all(path.join("inner")).unwrap();
+        fs::write(path.join("inner/file"), "x").unwrap();
+        for n in 0..Self::FILES {
+            fs::write(path.join(format!("canary{n}")), "x").unwrap();
+        }
+        Self(path)
+    }
+
+    fn sings(&self) {
+        let left = fs::read_dir(&self.0).map_or(0, |dir| {
+            dir.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("canary")).count()
+        });
+        assert_eq!(left, Self::FILES, "files of {}", self.0.display());
+        assert!(self.0.join("inner/file").exists());
+    }
+}
+
+#[test]
+fn every_kind_of_file_goes_and_no_link_is_followed() {
+    let (_dir, root) = root();
+    let canary = Canary::at(root.join("kept"));
+    let tree = root.join("tree");
+    fs::create_dir_all(tree.join("a/b")).unwrap();
+    symlink("/etc", tree.join("etc")).unwrap();
+    symlink(&canary.0, tree.join("a/b/kept")).unwrap();
+    symlink("nowhere", tree.join("a/dangling")).unwrap();
+    symlink("..", tree.join("a/b/up")).unwrap();
+    fs::write(tree.join("a/b/f"), "x").unwrap();
+    let _socket = UnixListener::bind(tree.join("a/socket")).unwrap();
+    mknodat(CWD, tree.join("fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+    mknodat(CWD, tree.join("null"), FileType::CharacterDevice, Mode::RUSR, rustix::fs::makedev(1, 3)).unwrap();
+    fs::set_permissions(tree.join("a/b"), std::os::unix::fs::PermissionsExt::from_mode(0o1000)).unwrap();
+    gone(&tree);
+    canary.sings();
+    assert!(Path::new("/etc/passwd").exists());
+}
+
+#[test]
+fn each_kind_goes_by_its_own_name() {
+    let (_dir, root) = root();
+    let canary = Canary::at(root.join("kept"));
+    let path = root.join("x");
+    symlink(&canary.0, &path).unwrap();
+    gone(&path);
+    symlink("/etc", &path).unwrap();
+    gone(&path);
+    fs::write(&path, "x").unwrap();
+    gone(&path);
+    drop(UnixListener::bind(&path).unwrap());
+    gone(&path);
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).unwrap();
+    gone(&path);
+    fs::create_dir(&path).unwrap();
+    gone(&path);
+    gone(&path);
+    gone(&root.join("no/such/x"));
+    gone(&canary.0.join("canary0/in a file"));
+    canary.sings();
+    assert!(words(Path::new("/")).contains("names nothing"));
+    assert!(words(Path::new("a/b")).contains("cannot be reached"));
+    assert!(words(&canary.0.join("../kept/inner")).contains("cannot be reached"));
+    canary.sings();
+}
+
+#[test]
+fn a_directory_on_the_way_that_became_a_link_is_not_followed() {
+    let (_dir, root) = root();
+    let canary = Canary::at(root.join("kept"));
+    symlink(&canary.0, root.join("way")).unwrap();
+    for path in ["way/canary0", "way/inner/file", "way/nothing"] {
+        let words = words(&root.join(path));
+        assert!(
+            words.contains(&format!("{:?} was a directory and is a symbolic link now", root.join("way"))),
+            "{words}"
+        );
+    }
+    canary.sings();
+    fs::remove_file(root.join("way")).unwrap();
+    gone(&root.join("way/canary0"));
+}
+
+#[test]
+fn names_are_bytes() {
+    let (_dir, root) = root();
+    let tree = root.join("tree");
+    for name in [&b"new\nline"[..], b"\xff\xfe", b"\x1b[2J", b"-rf", b" ", b"...", &[b'x'; 255], "…".as_bytes()] {
+        let name = Path::new(OsStr::from_bytes(name));
+        fs::create_dir_all(tree.join(name).join(name)).unwrap();
+        fs::write(tree.join(name).join("f"), "x").unwrap();
+    }
+    gone(&tree);
+}
+
+#[test]
+fn a_hundred_thousand_files_in_many_attempts() {
+    let (_dir, root) = root();
+    let tree = root.join("tree");
+    fs::create_dir(&tree).unwrap();
+    for n in 0..100_000 {
+        fs::File::create(tree.join(format!("{n}"))).unwrap();
+    }
+    for n in 0..1_000 {
+        fs::create_dir_all(tree.join(format!("d{n}/sub"))).unwrap();
+    }
+    let past = remove(&tree, Instant::now()).unwrap_err();
+    assert!(past.what.contains("0 removed so far") && past.what.contains("the next attempt goes on"), "{past:?}");
+    assert_eq!(fs::read_dir(&tree).unwrap().count(), 101_000);
+    let mut attempts = 0;
+    while let Err(obstacle) = remove(&tree, Instant::now() + Duration::from_millis(20)) {
+        assert!(obstacle.what.contains("the next attempt goes on"), "{obstacle:?}");
+        attempts += 1;
+        assert!(attempts < 10_000);
+    }
+    assert!(attempts > 0);
+    gone(&tree);
+}
+
+/// Whatever our own code does, it is gone in the end.
+struct Deep(PathBuf);
+
+impl Drop for Deep {
+    fn drop(&mut self) {
+        assert!(Command::new("rm").arg("-rf").arg(&self.0).status().unwrap().success());
+    }
+}
+
+/// A directory in which directories of this name nest; every 100th has a file and another directory.
+fn nest(top: PathBuf, name: &str, depth: usize) -> Deep {
+    fs::create_dir(&top).unwrap();
+    let directory = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut dir = openat(CWD, &top, directory, Mode::empty()).unwrap();
+    for level in 0..depth {
+        if level % 100 == 99 {
+            openat(&dir, "file", OFlags::CREATE, Mode::RUSR).unwrap();
+            mkdirat(&dir, "other", Mode::RWXU).unwrap();
+            mkdirat(&dir, "other/inner", Mode::RWXU).unwrap();
+        }
+        mkdirat(&dir, name, Mode::RWXU).unwrap();
+        dir = openat(&dir, name, directory, Mode::empty()).unwrap();
+    }
+    Deep(top)
+}
+
+#[test]
+fn depth() {
+    let (_dir, root) = root();
+    // The last is deeper than it remembers.
+    for (depth, name) in [(1_000, "d"), (1_000, &*"long".repeat(60)), (5_000, "d"), (10_000, "d")] {
+        let deep = nest(root.join("tree"), name, depth);
+        let (tell, told) = std::sync::mpsc::channel();
+        thread::scope(|scope| {
+            let work = scope.spawn(|| {
+                // A table of its own: what others open meanwhile does not count.
+                unshare(CloneFlags::CLONE_FILES).unwrap();
+                let fds = PathBuf::from(format!("/proc/self/task/{}/fd", nix::unistd::gettid()));
+                tell.send(fds).unwrap();
+                gone(&deep.0);
+            });
+            let fds = told.recv().unwrap();
+            let count = || fs::read_dir(&fds).map_or(0, Iterator::count);
+            let (first, mut most) = (count(), 0);
+            while !work.is_finished() {
+                most = count().max(most);
+            }
+            assert!(most > 0 && most < first + 8, "{first} descriptors, {most} while it was at work");
+        });
+    }
+}
+
+#[test]
+fn depth_in_many_attempts() {
+    let (_dir, root) = root();
+    let deep = nest(root.join("tree"), "d", 10_000);
+    // Longer each time: on a slow machine as well, one gets to the bottom.
+    let mut most = Duration::from_millis(20);
+    while let Err(obstacle) = remove(&deep.0, Instant::now() + most) {
+        assert!(obstacle.what.contains("the next attempt goes on") && most < Duration::from_secs(60), "{obstacle:?}");
+        most *= 2;
+    }
+    gone(&deep.0);
+}
+
+/// Takes the flag away again, whatever comes.
+struct Immutable(fs::File);
+
+impl Immutable {
+    fn make(path: &Path) -> Option<Self> {
+        let file = fs::File::open(path).unwrap();
+        let flags = ioctl_getflags(&file).ok()?;
+        ioctl_setflags(&file, flags | IFlags::IMMUTABLE).ok()?;
+        Some(Self(file))
+    }
+}
+
+impl Drop for Immutable {
+    fn drop(&mut self) {
+        ioctl_setflags(&self.0, ioctl_getflags(&self.0).unwrap() - IFlags::IMMUTABLE).unwrap();
+    }
+}
+
+#[test]
+fn what_is_immutable_is_named_and_the_rest_goes() {
+    let (_dir, root) = root();
+    let tree = root.join("tree");
+    fs::create_dir_all(tree.join("a/dir/sub/x")).unwrap();
+    for file in ["a/immutable", "a/other", "z", "a/dir/stays", "a/dir/sub/x/goes"] {
+        fs::write(tree.join(file), "x").unwrap();
+    }
+    let (Some(file), Some(dir)) = (Immutable::make(&tree.join("a/immutable")), Immutable::make(&tree.join("a/dir")))
+    else {
+        return eprintln!("what_is_immutable_is_named_and_the_rest_goes: not tested, no immutable files in {root:?}");
+    };
+    let said = words(&tree);
+    for what in [
+        format!("{:?}: it is immutable: chattr -i", tree.join("a/immutable")),
+        format!("{:?}: its directory is immutable", tree.join("a/dir/stays")),
+        format!("{:?}: its directory is immutable", tree.join("a/dir/sub")),
+        format!("{:?}: it is immutable: chattr -i", tree.join("a/dir")),
+    ] {
+        assert!(said.contains(&what), "{what}: {said}");
+    }
+    assert!(!tree.join("a/other").exists() && !tree.join("z").exists() && !tree.join("a/dir/sub/x").exists());
+    drop((file, dir));
+    gone(&tree);
+}
+
+#[test]
+fn an_inode_number_that_is_used_again_is_another_directory() {
+    let (_dir, root) = root();
+    let path = root.join("x");
+    let look = || {
+        fs::create_dir(&path).unwrap();
+        let seen = (
+            Id::of(fs::File::open(&path).unwrap()).unwrap(),
+            std::os::unix::fs::MetadataExt::ino(&path.metadata().unwrap()),
+        );
+        fs::remove_dir(&path).unwrap();
+        seen
+    };
+    let mut seen: Vec<_> = (0..1_000).map(|_| look()).collect();
+    let all = seen.len();
+    seen.sort_by_key(|(_, ino)| *ino);
+    if seen.chunk_by(|a, b| a.1 == b.1).count() == all {
+        eprintln!("an_inode_number_that_is_used_again_is_another_directory: not tested, {root:?} uses none again");
+    }
+    // Its clock ticks: two that are born one after the other may be of the same instant, but not a thousand.
+    let alike = seen.chunk_by(|a, b| a.0 == b.0).map(<[_]>::len).max();
+    assert!(alike < Some(all / 2), "{alike:?}");
+}

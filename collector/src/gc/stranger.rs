@@ -1,0 +1,138 @@
+//! What some other engine left behind, as its runtime knows it (iSulad's `gc_add_container`). Everything here blocks.
+
+use serde::Deserialize;
+use sexton_common::{
+    ContainerId, Layout, ProcessIdentity, Stamp,
+    cgroup::{self, CgroupDir},
+    gc::Estate,
+    identity::{BootId, Stat},
+    runtime::Runtime,
+    wire::{ApiError, ErrorCode, GcAddRequest},
+};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// What runtimes write down: runc (and youki) in `state.json`, crun in `status`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct State {
+    #[serde(alias = "pid")]
+    init_process_pid: Option<u32>,
+    #[serde(alias = "process-start-time")]
+    init_process_start: Option<u64>,
+    cgroup_paths: BTreeMap<String, PathBuf>,
+    #[serde(rename = "cgroup-path")]
+    cgroup_path: Option<PathBuf>,
+    bundle: Option<PathBuf>,
+    config: Config,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Config {
+    labels: Vec<String>,
+}
+
+/// What a runtime's state directory says of a container.
+#[derive(Debug, Default)]
+pub struct Noted {
+    /// Its init, if that lives.
+    pub process: Option<ProcessIdentity>,
+    /// Its cgroups.
+    pub cgroups: Vec<CgroupDir>,
+    /// Its bundle.
+    pub bundle: Option<PathBuf>,
+}
+
+/// Reads it; nothing where there is nothing that can be understood.
+#[must_use]
+pub fn noted(state_dir: &Path) -> Noted {
+    let read = |name: &str| fs::read(state_dir.join(name)).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let state: State = read("state.json").or_else(|| read("status")).unwrap_or_default();
+    // The pid may be another's by now: only with its start time does it count.
+    let process = state.init_process_pid.and_then(|pid| {
+        let started = Stat::of(pid).ok()??.start_time;
+        let is = state.init_process_start.is_some_and(|noted| noted == started);
+        ProcessIdentity::of(pid).ok().filter(|process| is && process.start_time == started)
+    });
+    let mut cgroups: Vec<CgroupDir> = Vec::new();
+    for (hierarchy, dir) in state.cgroup_paths {
+        if dir.is_absolute() && !cgroups.iter().any(|cgroup| cgroup.dir == dir) {
+            cgroups.push(CgroupDir { hierarchy, dir });
+        }
+    }
+    if let Some(path) = state.cgroup_path {
+        let path = Path::new("/").join(path);
+        cgroups.extend(cgroup::at(&path).unwrap_or_default());
+    }
+    let label = state.config.labels.iter().find_map(|label| label.strip_prefix("bundle=")).map(PathBuf::from);
+    Noted { process, cgroups, bundle: state.bundle.or(label) }
+}
+
+/// What is to be cleaned of a container that some other engine had.
+///
+/// # Errors
+/// If the request makes no sense.
+pub fn estate_of_stranger(layout: &Layout, request: GcAddRequest) -> Result<Estate, ApiError> {
+    let invalid = |text: String| ApiError::new(ErrorCode::Invalid, text);
+    let GcAddRequest { id, runtime, pids, bundle, cleanup } = request;
+    let cleanup = cleanup.checked(layout).map_err(|e| invalid(e.to_string()))?;
+    if let Some(bundle) = bundle.as_ref().filter(|bundle| !bundle.is_absolute()) {
+        return Err(invalid(format!("the bundle {} must be an absolute path", bundle.display())));
+    }
+    let named = runtime.program.display().to_string();
+    let runtime = runtime
+        .resolve()
+        .map_err(|e| invalid(format!("runtime {named}: {e}: install it or name it with --runtime")))?;
+    let mut estate = bare(&id, runtime, bundle)?;
+    estate.cleanup = cleanup;
+    for pid in pids {
+        if pid <= 1 || pid == std::process::id() || i32::try_from(pid).is_err() {
+            return Err(invalid(format!("{pid} cannot be a container's pid")));
+        }
+        match ProcessIdentity::open_pid(pid) {
+            Ok((process, _pidfd)) => {
+                estate.cgroups.extend(own_cgroups(pid, &id));
+                estate.processes.push(process);
+            }
+            // Gone already.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(ApiError::new(ErrorCode::Internal, format!("open process {pid}: {e}"))),
+        }
+    }
+    estate.processes.dedup();
+    let mut dirs = std::collections::BTreeSet::new();
+    estate.cgroups.retain(|cgroup| dirs.insert(cgroup.dir.clone()));
+    Ok(estate)
+}
+
+/// What its runtime knows of it.
+///
+/// # Errors
+/// If this boot's id cannot be read.
+pub fn bare(id: &ContainerId, runtime: Runtime, bundle: Option<PathBuf>) -> Result<Estate, ApiError> {
+    let noted = runtime.state_dir(id).map(|dir| noted(&dir)).unwrap_or_default();
+    let boot = BootId::current().map_err(|e| ApiError::new(ErrorCode::Internal, format!("read the boot id: {e}")))?;
+    Ok(Estate {
+        id: id.clone(),
+        generation: Stamp::now().boot_ns / 1000,
+        boot,
+        runtime: Some(runtime),
+        bundle: bundle.or(noted.bundle),
+        rootfs: None,
+        processes: noted.process.into_iter().collect(),
+        cgroups: noted.cgroups,
+        guessed: Vec::new(),
+        cleanup: sexton_common::cleanup::Cleanup::default(),
+    })
+}
+
+/// The cgroups that a process is in and that bear the container's name: in others there may be anybody.
+fn own_cgroups(pid: u32, id: &ContainerId) -> Vec<CgroupDir> {
+    let mut cgroups = cgroup::of_process(pid).unwrap_or_default();
+    cgroups.retain(|cgroup| cgroup.dir.file_name().is_some_and(|name| name.to_string_lossy().contains(id.as_str())));
+    cgroups
+}

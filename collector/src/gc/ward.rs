@@ -1,0 +1,221 @@
+//! One entry: what is to be cleaned, how far it came, and who waits for it.
+
+use super::Obstacle;
+use crate::exit::Verdict;
+use sexton_common::{
+    Stamp, WallTime,
+    cgroup::CgroupDir,
+    gc::{Entry, Estate, Step},
+    identity::BootId,
+    layout::ContainerDir,
+    wire::{self, GcInfo},
+};
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{Notify, watch};
+
+/// What a container whose exit is known leaves besides its estate.
+#[derive(Clone, Debug)]
+pub struct Dead {
+    /// Its exit record, and whether it is on disk.
+    pub verdict: Verdict,
+    /// Its files.
+    pub dir: ContainerDir,
+}
+
+/// How far cleaning has come, for who waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It is being tried for the first time.
+    Begun,
+    /// Something was in the way at the last attempt.
+    InTheWay {
+        /// How often it was tried.
+        attempts: u32,
+        /// What it was.
+        what: String,
+    },
+    /// Everything was observed gone.
+    Clean,
+    /// Somebody gave up.
+    Forgotten,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Ward {
+    inner: Mutex<Inner>,
+    /// How far it is.
+    pub progress: watch::Sender<Progress>,
+    /// Try now.
+    pub wake: Notify,
+    /// A thread of an earlier attempt is still at it.
+    busy: AtomicBool,
+}
+
+/// What is known of it.
+#[derive(Debug)]
+pub struct Inner {
+    /// As it lies on disk, once it does.
+    pub entry: Entry,
+    /// Whether it lies on disk.
+    pub durable: bool,
+    /// Of a container whose exit is known.
+    pub dead: Option<Dead>,
+    /// Of a container that was killed and does not die.
+    pub alive: bool,
+    /// What its bundle says has not been read yet: the cgroups below which its own may be.
+    pub unresolved: Option<Vec<CgroupDir>>,
+    /// Changes when what is to be cleaned does.
+    pub revision: u64,
+    /// What was in the way the last time, and since when.
+    pub obstacle: Option<(Obstacle, WallTime)>,
+    /// When it is tried again; `None` while it is being tried.
+    pub next_try: Option<WallTime>,
+    /// The end of what the last command said.
+    pub output: Option<String>,
+    /// Nobody wants it cleaned any more.
+    pub forgotten: bool,
+}
+
+impl Ward {
+    /// Of an entry.
+    #[must_use]
+    pub fn new(entry: Entry, durable: bool) -> Arc<Self> {
+        let inner = Inner {
+            entry,
+            durable,
+            dead: None,
+            alive: false,
+            unresolved: None,
+            revision: 0,
+            obstacle: None,
+            next_try: None,
+            output: None,
+            forgotten: false,
+        };
+        Arc::new(Self {
+            inner: Mutex::new(inner),
+            progress: watch::channel(Progress::Begun).0,
+            wake: Notify::new(),
+            busy: AtomicBool::new(false),
+        })
+    }
+
+    /// What is known of it. Never held across anything that waits.
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the one thread that it may occupy; `None` while that hangs in an earlier attempt.
+    pub fn occupy(self: &Arc<Self>) -> Option<Occupied> {
+        let free = self.busy.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        free.then(|| Occupied { ward: self.clone(), awaited: false })
+    }
+
+    /// Something was in the way; whether that is news.
+    pub fn delayed(&self, obstacle: Obstacle) -> bool {
+        let mut inner = self.lock();
+        let same = inner.obstacle.as_ref().filter(|(before, _)| before.is_like(&obstacle));
+        let since = same.map_or_else(WallTime::now, |(_, since)| *since);
+        let news = same.is_none();
+        (inner.entry.step, inner.entry.in_the_way) = (obstacle.step, shorten(&obstacle.what));
+        inner.obstacle = Some((obstacle, since));
+        news
+    }
+
+    /// As clients see it.
+    #[must_use]
+    pub fn info(&self) -> GcInfo {
+        let inner = self.lock();
+        let Entry { estate, origin, since, attempts, step, in_the_way, .. } = &inner.entry;
+        GcInfo {
+            id: estate.id.clone(),
+            generation: estate.generation,
+            origin: *origin,
+            earlier_boot: !is_of_today(estate),
+            since: since.wall,
+            attempts: *attempts,
+            next_try: inner.next_try,
+            step: *step,
+            in_the_way: in_the_way.clone(),
+        }
+    }
+
+    /// Its age.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        let since = self.lock().entry.since;
+        let now = Stamp::now();
+        // Across a reboot only the wall clock goes on.
+        match now.boot_ns.checked_sub(since.boot_ns) {
+            Some(ns) if is_of_today(&self.lock().entry.estate) => Duration::from_nanos(ns),
+            _ => Duration::from_nanos(now.wall.0.saturating_sub(since.wall.0)),
+        }
+    }
+}
+
+/// Whether it is of this boot.
+#[must_use]
+pub fn is_of_today(estate: &Estate) -> bool {
+    BootId::current().is_ok_and(|boot| boot == estate.boot)
+}
+
+/// The longest text on what is in the way that is kept.
+const REASON: usize = 1024;
+
+fn shorten(text: &str) -> String {
+    text.chars().take(REASON).collect()
+}
+
+/// The one thread that a ward may occupy. Dropped where nobody waits any more for what it did, it has the ward tried
+/// again at once: what hung may have been what was in the way.
+#[derive(Debug)]
+pub struct Occupied {
+    ward: Arc<Ward>,
+    awaited: bool,
+}
+
+impl Occupied {
+    /// Gives it back; who waited for its work has it.
+    pub fn free(mut self) {
+        self.awaited = true;
+    }
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        self.ward.busy.store(false, Ordering::Release);
+        if !self.awaited {
+            self.ward.wake.notify_one();
+        }
+    }
+}
+
+/// An entry for an estate that begins now.
+#[must_use]
+pub fn entry(estate: Estate, origin: sexton_common::gc::GcOrigin) -> Entry {
+    Entry {
+        estate,
+        origin,
+        since: Stamp::now(),
+        attempts: 0,
+        step: Step::Record,
+        in_the_way: String::new(),
+        commands_done: 0,
+        devices: Vec::new(),
+        remove: false,
+    }
+}
+
+/// As clients see an obstacle; looks at its processes, which blocks on `/proc`.
+#[must_use]
+pub fn shown(obstacle: &Obstacle, since: WallTime) -> wire::Obstacle {
+    let holders = obstacle.holders.iter().map(super::holder::describe).collect();
+    wire::Obstacle { step: obstacle.step, what: obstacle.what.clone(), since, holders }
+}

@@ -20,6 +20,10 @@ if [ "$want" = run ]; then
     need unshare util-linux
     need mount mount
     need ps procps
+    need mkfs.ext4 e2fsprogs
+    need fsfreeze util-linux
+    need losetup mount
+    need ip iproute2
     # Containers of the demo and the tests have nothing but busybox in them, so it has to be static.
     if ! busybox=$(command -v busybox) || ldd "$busybox" >/dev/null 2>&1; then
         missing+=(busybox-static)

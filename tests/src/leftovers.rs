@@ -16,6 +16,9 @@ pub fn of(node: &Node, known: &[u32]) -> Vec<String> {
     left.extend(cgroups(node.prefix()).into_iter().map(|dir| format!("cgroup {}", dir.display())));
     left.extend(entries(&node.runtime_root()).into_iter().map(|path| format!("runtime state {}", path.display())));
     left.extend(entries(&node.layout().containers()).into_iter().map(|path| format!("state {}", path.display())));
+    left.extend(entries(&node.layout().gc()).into_iter().map(|path| format!("GC entry {}", path.display())));
+    left.extend(entries(&node.layout().lasting()).into_iter().map(|path| format!("lasting launch {}", path.display())));
+    left.extend(loops(node).into_iter().map(|file| format!("loop device of {file}")));
     let strays = entries(node.layout().state()).into_iter().filter(|path| path.to_string_lossy().contains('~'));
     left.extend(strays.map(|path| format!("temporary file {}", path.display())));
     left
@@ -49,6 +52,14 @@ pub fn mounts(node: &Node) -> Vec<PathBuf> {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
     points.filter(|point| point.starts_with(node.dir())).collect()
+}
+
+/// The files of the node's that a loop device has.
+#[must_use]
+pub fn loops(node: &Node) -> Vec<String> {
+    let devices = entries(Path::new("/sys/block"));
+    let files = devices.iter().filter_map(|device| fs::read_to_string(device.join("loop/backing_file")).ok());
+    files.filter(|file| Path::new(file.trim()).starts_with(node.dir())).collect()
 }
 
 /// The cgroup directories, of every hierarchy, whose name begins with `prefix`; innermost first.

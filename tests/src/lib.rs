@@ -20,6 +20,7 @@ pub mod daemon;
 pub mod disk;
 pub mod fake;
 pub mod foreign;
+pub mod gc;
 pub mod helper;
 pub mod keeper;
 pub mod leftovers;

@@ -1,14 +1,15 @@
 //! The map from container to task, and nothing else.
 
+mod looks;
+
 use crate::{
     container::{Answer, Facts, Mailbox, Message, Phase, Post, Task, Wish, WishKind, is_of, no_such},
     context::Context,
-    gc,
     recover::{self, Scan},
     store::Name,
 };
 use sexton_common::{
-    ContainerId, durable,
+    ContainerId,
     wire::{ApiError, ContainerInfo, ErrorCode, EventKind, State},
 };
 use std::{
@@ -20,7 +21,7 @@ use std::{
 };
 use tokio::{
     sync::{mpsc::error::TrySendError, oneshot, watch},
-    time::{Instant, timeout},
+    time::timeout,
 };
 use tokio_util::task::TaskTracker;
 
@@ -33,25 +34,9 @@ pub struct Overseer {
     pub tasks: TaskTracker,
     map: Mutex<HashMap<ContainerId, Handle>>,
     ready: watch::Sender<bool>,
-    killed: Mutex<Pace>,
+    killed: Mutex<looks::Pace>,
 }
 
-/// When was last looked for what was killed.
-#[derive(Debug, Default)]
-struct Pace(Option<Instant>);
-
-impl Pace {
-    fn due(&mut self) -> bool {
-        let due = self.0.is_none_or(|last| last.elapsed() >= LOOK_FOR_KILLED);
-        if due {
-            self.0 = Some(Instant::now());
-        }
-        due
-    }
-}
-
-/// What a client asks for all the time is not looked for all the time.
-const LOOK_FOR_KILLED: Duration = Duration::from_secs(1);
 /// How long a shim that has undone its launch may take to leave.
 const UNDONE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -252,58 +237,6 @@ impl Overseer {
             self.take(facts, None).await;
         }
         Ok(())
-    }
-
-    /// Looks at what no bell rings for, when somebody asks: created containers that somebody else has
-    /// started, and those whose shim could not announce them. All of them, or `only` one.
-    pub async fn look_around(&self, only: Option<&ContainerId>) {
-        let asked = match only {
-            Some(id) => self.cx.board.get(id).into_iter().collect(),
-            None => self.cx.board.snapshot().1,
-        };
-        for info in asked.into_iter().filter(|info| matches!(info.state, State::Created | State::Creating)) {
-            let message = match info.state {
-                State::Creating => Some(Message::LookForInit),
-                _ => (self.waits_for_start(&info.id).await == Some(false)).then_some(Message::SeenStarted),
-            };
-            // A full mailbox has it looked at soon enough.
-            if let (Some(message), Some(mailbox)) = (message, self.mailbox(&info.id)) {
-                let _ = mailbox.try_send(message);
-            }
-        }
-        // The tasks come first; what they find is on the board then.
-        tokio::task::yield_now().await;
-    }
-
-    /// Finds containers that somebody else has killed and that do not die: nothing tells of a signal that is pending.
-    /// All of them, or `only` one; at most once a second.
-    pub async fn look_for_killed(&self, only: Option<&ContainerId>) {
-        if only.is_none() && !self.killed.lock().unwrap_or_else(PoisonError::into_inner).due() {
-            return;
-        }
-        let asked = match only {
-            Some(id) => self.cx.board.get(id).into_iter().collect(),
-            None => self.cx.board.snapshot().1,
-        };
-        let alive = |info: &ContainerInfo| matches!(info.state, State::Created | State::Running | State::Orphaned);
-        let pids: Vec<_> =
-            asked.iter().filter(|info| alive(info)).filter_map(|info| Some((info.id.clone(), info.pid?))).collect();
-        let look =
-            move || pids.into_iter().filter(|(_, pid)| gc::is_doomed(*pid)).map(|(id, _)| id).collect::<Vec<_>>();
-        for id in self.cx.tools.blocking.run("look for what was killed", look).await {
-            if let Some(mailbox) = self.mailbox(&id) {
-                let _ = mailbox.try_send(Message::SeenKilled);
-            }
-        }
-    }
-
-    async fn waits_for_start(&self, id: &ContainerId) -> Option<bool> {
-        let dir = self.cx.layout.container(id);
-        let waits = move || {
-            let launch = durable::read(&dir.launch()).ok().flatten()?;
-            crate::container::waits_for_start(&launch)
-        };
-        self.cx.tools.blocking.run(format!("look at {id}"), waits).await
     }
 }
 

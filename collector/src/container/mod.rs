@@ -11,6 +11,7 @@ mod info;
 mod machine;
 #[cfg(test)]
 mod model;
+mod post;
 mod rules;
 mod task;
 mod unstarted;
@@ -19,7 +20,8 @@ mod wish;
 
 pub use facts::{Facts, is_anothers, is_of, quarantine, waits_for_start};
 pub use machine::Phase;
-pub use task::{Post, Task};
+pub use post::Post;
+pub use task::Task;
 pub use wish::{Answer, Wish, WishKind, no_such};
 
 use sexton_common::Init;

@@ -4,7 +4,7 @@
 //! (`act.rs`). One thing at a time: commands on one container are serial (I7).
 
 use super::{
-    Facts, Message, Wish, WishKind,
+    Facts, Message, Post, Wish, WishKind,
     event::Event,
     machine::{Machine, Phase},
     rules::{self, Then},
@@ -85,20 +85,6 @@ pub struct Task {
     pub(super) inbox: mpsc::Receiver<Message>,
 }
 
-/// A task's end of its mailbox.
-pub struct Post {
-    inbox: mpsc::Receiver<Message>,
-}
-
-impl Post {
-    /// A mailbox, and the end of it that a task reads.
-    #[must_use]
-    pub fn new() -> (super::Mailbox, Self) {
-        let (mailbox, inbox) = mpsc::channel(super::MAILBOX);
-        (mailbox, Self { inbox })
-    }
-}
-
 impl Task {
     /// A task for these facts, watching already. Quick: descriptors are opened, nothing is waited for.
     pub fn new(cx: Arc<Context>, facts: Facts, pidfd: Option<OwnedFd>, post: Post) -> Self {
@@ -130,7 +116,7 @@ impl Task {
             look_at: None,
             stuck_at: None,
             gc: None,
-            inbox: post.inbox,
+            inbox: post.0,
         };
         if task.verdict.as_ref().is_some_and(|verdict| verdict.durable) {
             task.let_go();

@@ -1,7 +1,11 @@
 //! One attempt to clean up: the steps of the plan, each until it is seen to be done (I5).
 
+mod commands;
+mod mounts;
+mod runtime;
+
 use super::{
-    Gc, Obstacle, cgroups, files, mounts,
+    Obstacle, cgroups, files,
     plan::{Case, plan},
     processes::{self, Spared},
     rootfs,
@@ -9,11 +13,8 @@ use super::{
 };
 use crate::{context::Context, exit::write_record};
 use sexton_common::{
-    ExitStatus,
     cgroup::CgroupDir,
     gc::{Estate, Step},
-    runtime::Runtime,
-    wire::State,
 };
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
@@ -98,7 +99,7 @@ impl<'a> Attempt<'a> {
             Step::Mounts => self.mounts().await,
             Step::Netns => {
                 let paths = self.estate.cleanup.netns.clone();
-                self.each(step, "remove a network namespace", paths, mounts::remove_netns).await
+                self.each(step, "remove a network namespace", paths, super::mounts::remove_netns).await
             }
             Step::Files => {
                 let paths = self.estate.cleanup.paths.clone();
@@ -191,58 +192,6 @@ impl<'a> Attempt<'a> {
         self.block(Step::Processes, "end its processes", work).await?
     }
 
-    /// Half of what is left: a delete that hangs leaves time for the one with force.
-    fn share(&self) -> Duration {
-        self.end.saturating_duration_since(Instant::now()) / 2
-    }
-
-    async fn runtime(&self) -> Done {
-        let Some(runtime) = self.estate.runtime.clone() else { return Ok(false) };
-        // Where nothing was noted down there may be more than can be looked at: the runtime is asked anyway.
-        let known = !self.estate.processes.is_empty();
-        let left = self.known_to(&runtime).await?;
-        if left.is_none() && (known || self.dead.is_none()) {
-            return Ok(false);
-        }
-        let mut words = left.unwrap_or_default();
-        for options in [&[][..], &["--force"]] {
-            if self.is_anothers().await? {
-                return Ok(false);
-            }
-            let outcome = self.cx.tools.runtimes.run(&runtime, "delete", options, &self.estate.id, self.share()).await;
-            match self.known_to(&runtime).await? {
-                None => return Ok(true),
-                Some(left) if outcome.ok => words = left,
-                Some(left) => words = format!("{left}; {}", outcome.words),
-            }
-        }
-        Err(Obstacle::new(Step::Runtime, words))
-    }
-
-    /// Another run may have the name by now: the runtime knows names only.
-    async fn is_anothers(&self) -> Result<bool, Obstacle> {
-        let Some(dir) = self.dead.as_ref().map(|dead| dead.dir.clone()) else { return Ok(false) };
-        let generation = self.estate.generation;
-        let look = move || crate::container::is_anothers(&dir, generation);
-        self.block(Step::Runtime, "look at the launch", look).await
-    }
-
-    /// What the runtime still has of it, for people.
-    async fn known_to(&self, runtime: &Runtime) -> Result<Option<String>, Obstacle> {
-        let id = &self.estate.id;
-        if let Some(dir) = runtime.state_dir(id) {
-            let there = move || dir.symlink_metadata().is_ok().then(|| dir.display().to_string());
-            let there = self.block(Step::Runtime, "look at the runtime's state", there).await?;
-            return Ok(there.map(|dir| format!("the runtime still has {dir}")));
-        }
-        let outcome = self.cx.tools.runtimes.run(runtime, "state", &[], id, self.share()).await;
-        // No answer is not a no: what cannot be asked has not been seen to be gone.
-        if !outcome.answered {
-            return Err(Obstacle::new(Step::Runtime, outcome.words));
-        }
-        Ok(outcome.ok.then(|| format!("{} still knows the container", runtime.program.display())))
-    }
-
     async fn cgroups(&self) -> Done {
         let dirs = |cgroups: &[CgroupDir]| cgroups.iter().map(|cgroup| cgroup.dir.clone()).collect::<Vec<PathBuf>>();
         let all = [dirs(&self.estate.cgroups), dirs(&self.estate.guessed)].concat();
@@ -252,63 +201,6 @@ impl<'a> Attempt<'a> {
             cgroups::remove(&all, until).map(|()| left)
         };
         self.block(Step::Cgroups, "remove its cgroups", work).await?
-    }
-
-    async fn mounts(&self) -> Done {
-        let cleanup = &self.estate.cleanup;
-        let at = [cleanup.mounts.clone(), cleanup.paths.clone()].concat();
-        let rootfs = self.estate.rootfs.clone();
-        let look = move || {
-            mounts::look(&mounts::Points { rootfs: rootfs.as_deref(), at: at.iter().map(PathBuf::as_path).collect() })
-        };
-        let found = self.block(Step::Mounts, "look at its mounts", look).await?;
-        let found = found.map_err(|e| Obstacle::new(Step::Mounts, format!("read /proc/self/mountinfo: {e}")))?;
-        let fresh = !found.mounts.is_empty();
-        let earlier = self.ward.lock().entry.devices.clone();
-        if !fresh && earlier.is_empty() {
-            return Ok(false);
-        }
-        if fresh {
-            let new = found.devices.iter().any(|device| !earlier.contains(device));
-            if new {
-                // Once unmounted it cannot be seen any more what it was (I4).
-                self.ward
-                    .lock()
-                    .entry
-                    .devices
-                    .extend(found.devices.into_iter().filter(|device| !earlier.contains(device)));
-                self.cx.gc.persist(self.cx, self.ward).await.map_err(|e| Obstacle::new(Step::Mounts, e))?;
-            }
-            let (rootfs, at) =
-                (self.unshared_rootfs().await?, [cleanup.mounts.clone(), cleanup.paths.clone()].concat());
-            let until = self.until();
-            let clear = move || {
-                mounts::clear(
-                    &mounts::Points { rootfs: rootfs.as_deref(), at: at.iter().map(PathBuf::as_path).collect() },
-                    until,
-                )
-            };
-            self.block(Step::Mounts, "unmount", clear).await??;
-        }
-        let (devices, until) = (self.ward.lock().entry.devices.clone(), self.until());
-        let held = self.block(Step::Mounts, "look who holds its mounts", move || mounts::held(&devices, until)).await?;
-        held.map_or(Ok(true), Err)
-    }
-
-    /// `None` if another container that lives has the same root file system: its mounts are not only this one's.
-    async fn unshared_rootfs(&self) -> Result<Option<PathBuf>, Obstacle> {
-        let Some(own) = self.estate.rootfs.clone() else { return Ok(None) };
-        let (_, containers) = self.cx.board.snapshot();
-        let others: Vec<PathBuf> = containers
-            .iter()
-            .filter(|info| info.id != self.estate.id && info.state != State::Stopped)
-            .map(|info| info.bundle.clone())
-            .collect();
-        let layout = self.cx.layout.clone();
-        let work = move || {
-            (!others.iter().any(|bundle| rootfs::rootfs(bundle, &layout).as_ref() == Some(&own))).then_some(own)
-        };
-        self.block(Step::Mounts, "look at the root file systems of others", work).await
     }
 
     async fn each(
@@ -331,59 +223,5 @@ impl<'a> Attempt<'a> {
             first.map_or(Ok(found), Err)
         };
         self.block(step, name, work).await?
-    }
-
-    async fn commands(&self) -> Done {
-        let done = self.ward.lock().entry.commands_done as usize;
-        let commands = self.estate.cleanup.exec.clone();
-        for (index, command) in commands.iter().enumerate().skip(done) {
-            let outcome = self.cx.tools.runtimes.shell(command, &self.surroundings(), self.cx.gc.command_timeout).await;
-            tracing::info!(id = %self.estate.id, command, ok = outcome.ok, output = outcome.words, "clean-up command");
-            self.ward.lock().output = Some(outcome.words.clone());
-            if !outcome.ok {
-                let what =
-                    format!("clean-up command {} of {}, `{command}`: {}", index + 1, commands.len(), outcome.words);
-                return Err(Obstacle::new(Step::Commands, what));
-            }
-            let durable = {
-                let mut inner = self.ward.lock();
-                inner.entry.commands_done = u32::try_from(index + 1).unwrap_or(u32::MAX);
-                inner.durable
-            };
-            if durable && let Err(e) = self.cx.gc.persist(self.cx, self.ward).await {
-                tracing::warn!(id = %self.estate.id, error = %e, "a clean-up command is done, but that cannot be noted: it may run again");
-            }
-        }
-        Ok(true)
-    }
-
-    fn surroundings(&self) -> [(&'static str, String); 4] {
-        let estate = &self.estate;
-        let status = self.dead.as_ref().map(|dead| dead.verdict.record.status);
-        let code = status.as_ref().and_then(ExitStatus::shell_code);
-        [
-            ("SEXTON_ID", estate.id.to_string()),
-            ("SEXTON_GENERATION", estate.generation.to_string()),
-            ("SEXTON_BUNDLE", estate.bundle.as_ref().map(|bundle| bundle.display().to_string()).unwrap_or_default()),
-            ("SEXTON_STATUS", code.map(|code| code.to_string()).unwrap_or_default()),
-        ]
-    }
-}
-
-impl Gc {
-    /// Writes the ward's entry.
-    ///
-    /// # Errors
-    /// For people.
-    pub async fn persist(&self, cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), String> {
-        let (gc, entry) = (cx.clone(), ward.lock().entry.clone());
-        let name = format!("note what is to be cleaned of {}", entry.estate.id);
-        match cx.tools.blocking.run(name, move || gc.gc.entries.write(&entry)).await {
-            Ok(()) => {
-                ward.lock().durable = true;
-                Ok(())
-            }
-            Err(e) => Err(format!("write the entry in {}: {e}", cx.layout.gc().display())),
-        }
     }
 }

@@ -21,6 +21,7 @@ mod rootfs;
 mod scan;
 mod service;
 mod stranger;
+mod tend;
 mod wake;
 mod ward;
 

@@ -4,36 +4,28 @@
 //! entry, durable before it is tried again, and is tried again after a back-off, or as soon as what was in the way goes.
 
 use super::{
-    Attempt, Entries, Obstacle,
+    Entries,
     entries::Run,
     figures::Figures,
-    wake::{Sign, Sources, Wake},
+    wake::Sources,
     ward::{Dead, Progress, Ward, entry},
 };
-use crate::{context::Context, exit::Backoff};
+use crate::context::Context;
 use sexton_common::{
-    ContainerId, Layout, Stamp, WallTime,
+    ContainerId, Layout,
     cgroup::CgroupDir,
-    durable,
-    gc::{Entry, Estate, GcOrigin, Step},
+    gc::{Entry, Estate, GcOrigin},
     identity::Presence,
-    launch::{Clean, Launch},
+    launch::Launch,
     wire::{GcFigures, State},
 };
 use std::{
     collections::BTreeMap,
-    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{
-    sync::{Semaphore, watch},
-    time::{Instant, sleep_until},
-};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
-
-/// How soon after an attempt the first sign leads to another; what gives signs but does not go gives way to the back-off.
-const FIRST_GAP: Duration = Duration::from_millis(5);
 
 /// See the module.
 #[derive(Debug)]
@@ -117,6 +109,11 @@ impl Gc {
         of_it.next_back()
     }
 
+    /// It is over.
+    pub(super) fn drop_ward(&self, run: &Run) {
+        self.wards().remove(run);
+    }
+
     /// Of this run.
     #[must_use]
     pub fn of_run(&self, run: &Run) -> Option<Arc<Ward>> {
@@ -169,7 +166,7 @@ pub fn tend(cx: &Arc<Context>, ask: Ask) -> watch::Receiver<Progress> {
         gc.tasks.spawn(async move {
             tokio::select! {
                 () = cancel.cancelled() => {}
-                () = work(&cx, &ward) => {}
+                () = super::tend::work(&cx, &ward) => {}
             }
         });
     } else {
@@ -195,143 +192,6 @@ pub async fn tend_durably(cx: &Arc<Context>, ask: Ask) -> Result<(), String> {
     cx.gc.pending().insert(run, entry);
     drop(tend(cx, ask));
     Ok(())
-}
-
-/// Until it is clean, or given up.
-async fn work(cx: &Arc<Context>, ward: &Arc<Ward>) {
-    let backoff = Backoff::new(cx.backoff.0, cx.backoff.1);
-    let (mut failures, mut fruitless) = (1, 0);
-    loop {
-        let (revision, forgotten) = {
-            let mut inner = ward.lock();
-            inner.next_try = None;
-            (inner.revision, inner.forgotten)
-        };
-        if forgotten {
-            return forget(cx, ward).await;
-        }
-        let done = attempt(cx, ward).await;
-        let obstacle = match done {
-            // What is to be cleaned has grown meanwhile.
-            _ if ward.lock().revision != revision => continue,
-            Ok(()) => match finish(cx, ward).await {
-                Ok(()) => return,
-                Err(obstacle) => obstacle,
-            },
-            Err(obstacle) => obstacle,
-        };
-        // Something else than the last time is progress.
-        if ward.delayed(obstacle.clone()) {
-            (failures, fruitless) = (1, 0);
-        }
-        let delay = backoff.delay(failures);
-        tell(cx, ward, delay).await;
-        match wait(cx, ward, &obstacle, delay, fruitless).await {
-            Woken::Due => (failures, fruitless) = (failures.saturating_add(1), 0),
-            Woken::Asked => {}
-            Woken::Sign => fruitless += 1,
-        }
-    }
-}
-
-async fn attempt(cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), Obstacle> {
-    let mut place = cx.tools.lanes.enter().await;
-    cx.gc.figures.tried();
-    ward.lock().entry.attempts += 1;
-    place.during(Attempt::new(cx, ward, cx.deadline).run()).await
-}
-
-/// Something was in the way: that is durable, then everybody is told.
-async fn tell(cx: &Arc<Context>, ward: &Arc<Ward>, delay: Duration) {
-    if let Err(e) = cx.gc.persist(cx, ward).await {
-        tracing::error!(error = %e, "what is to be cleaned is known as long as sextond runs, and written when it is tried again");
-    }
-    let mut inner = ward.lock();
-    let delay = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
-    inner.next_try = Some(WallTime(WallTime::now().0.saturating_add(delay)));
-    let Entry { estate, attempts, in_the_way, step, .. } = &inner.entry;
-    tracing::warn!(id = %estate.id, attempts, %step, why = in_the_way, "not clean yet");
-    let progress = Progress::InTheWay { attempts: *attempts, what: in_the_way.clone() };
-    drop(inner);
-    ward.progress.send_replace(progress);
-}
-
-/// Why it is tried again.
-enum Woken {
-    Due,
-    Asked,
-    Sign,
-}
-
-/// Until it is time, somebody asks, or there is a sign. `fruitless`: how many signs in a row have led nowhere.
-async fn wait(cx: &Arc<Context>, ward: &Arc<Ward>, obstacle: &Obstacle, delay: Duration, fruitless: u32) -> Woken {
-    let begun = Instant::now();
-    let gap = FIRST_GAP.saturating_mul(1 << fruitless.min(20)).min(delay);
-    let mut wake = Wake::of(cx, obstacle);
-    let missed = wake.is_late || (fruitless == 0 && wake.may_have_missed());
-    let sign = async {
-        if missed || wake.sign().await == Sign::Changed {
-            // What changes all the time, and does not go, is not looked at all the time.
-            sleep_until(begun + gap).await;
-        }
-    };
-    tokio::select! {
-        () = sleep_until(begun + delay) => Woken::Due,
-        () = ward.wake.notified() => Woken::Asked,
-        () = sign => Woken::Sign,
-    }
-}
-
-/// All is gone: that is noted, and the entry goes.
-async fn finish(cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), Obstacle> {
-    remember(cx, ward).await;
-    remove(cx, ward).await?;
-    cx.gc.figures.cleaned();
-    let id = ward.lock().entry.estate.id.clone();
-    tracing::info!(%id, "clean");
-    ward.progress.send_replace(Progress::Clean);
-    Ok(())
-}
-
-async fn forget(cx: &Arc<Context>, ward: &Arc<Ward>) {
-    remember(cx, ward).await;
-    if let Err(obstacle) = remove(cx, ward).await {
-        tracing::error!(error = obstacle.what, "forgotten, but it comes back after a restart");
-        let run = run_of(ward);
-        cx.gc.wards().remove(&run);
-    }
-    ward.progress.send_replace(Progress::Forgotten);
-}
-
-fn run_of(ward: &Ward) -> Run {
-    let inner = ward.lock();
-    (inner.entry.estate.id.clone(), inner.entry.estate.generation)
-}
-
-async fn remove(cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), Obstacle> {
-    let run = run_of(ward);
-    let (gc, of) = (cx.clone(), run.clone());
-    let name = format!("remove the entry of {}", run.0);
-    let removed = cx.tools.blocking.run(name, move || gc.gc.entries.remove(&of)).await;
-    removed
-        .map_err(|e| Obstacle::new(Step::Record, format!("remove the entry in {}: {e}", cx.layout.gc().display())))?;
-    cx.gc.wards().remove(&run);
-    Ok(())
-}
-
-/// So that nobody cleans again what by then may be another's of the same name.
-async fn remember(cx: &Arc<Context>, ward: &Arc<Ward>) {
-    let (dead, generation) = {
-        let inner = ward.lock();
-        (inner.dead.clone(), inner.entry.estate.generation)
-    };
-    let Some(Dead { dir, verdict }) = dead else { return };
-    let path = dir.clean();
-    let write = move || durable::write(&path, &Clean { generation, at: Stamp::now() });
-    let written = cx.tools.blocking.run("note that it is clean", write).await;
-    if let Err(e) = written.or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) }) {
-        tracing::warn!(id = %verdict.record.id, error = %e, "it is clean, but that cannot be noted: looked at again after a restart");
-    }
 }
 
 /// Entries that lie on disk; those of containers are taken up by their tasks.

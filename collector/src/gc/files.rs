@@ -16,6 +16,8 @@ use sexton_common::gc::Step;
 use std::{ffi::CString, os::unix::ffi::OsStrExt, path::Path, time::Instant};
 use walk::{Stop, Walk};
 
+/// The way back of how many directories is kept in memory.
+const REMEMBERED: usize = 8192;
 /// Rounds after which something was there again, or nothing could be removed because directories were moved about.
 const TRIES: u32 = 16;
 
@@ -26,6 +28,10 @@ const TRIES: u32 = 16;
 /// # Errors
 /// What is in the way. Everything else is removed nevertheless.
 pub fn remove(path: &Path, end: Instant) -> Result<(), Obstacle> {
+    rounds(path, end, REMEMBERED)
+}
+
+fn rounds(path: &Path, end: Instant, remembered: usize) -> Result<(), Obstacle> {
     let obstacle = |what: String| Err(Obstacle::new(Step::Files, what));
     let place = shown(path.as_os_str().as_bytes());
     let name = path.file_name().and_then(|name| CString::new(name.as_bytes()).ok());
@@ -52,7 +58,7 @@ pub fn remove(path: &Path, end: Instant) -> Result<(), Obstacle> {
             Err(e) => return obstacle(format!("look at {place}: {e}")),
         }
         let mut failures = Failures::default();
-        let mut walk = Walk::new(&parent, &name, path, end, &mut failures);
+        let mut walk = Walk::new(&parent, &name, path, end, remembered, &mut failures);
         let stop = walk.run();
         let progress = walk.removed > 0;
         removed += walk.removed;
@@ -63,7 +69,7 @@ pub fn remove(path: &Path, end: Instant) -> Result<(), Obstacle> {
             }
             _ if !failures.is_empty() => return Err(failures.obstacle(&so_far)),
             // Each such round takes something away, and `end` bounds them.
-            Err(Stop::Moved | Stop::Deep) if progress => {}
+            Err(Stop::Lost) if progress => {}
             _ if tries < TRIES => tries += 1,
             _ => {
                 return obstacle(format!(

@@ -1,4 +1,7 @@
-use super::{descriptors::Id, *};
+use super::{
+    descriptors::{Id, down, up},
+    *,
+};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{CWD, FileType, IFlags, Mode, OFlags, ioctl_getflags, ioctl_setflags, mkdirat, mknodat, openat};
 use std::{
@@ -19,6 +22,13 @@ mod races;
 
 fn root() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().canonicalize().unwrap();
+    (dir, path)
+}
+
+/// In memory, if there is such a file system: there others get in between more often.
+fn quick_root() -> (TempDir, PathBuf) {
+    let Ok(dir) = tempfile::tempdir_in("/dev/shm") else { return root() };
     let path = dir.path().canonicalize().unwrap();
     (dir, path)
 }
@@ -129,6 +139,26 @@ fn a_directory_on_the_way_that_became_a_link_is_not_followed() {
 }
 
 #[test]
+fn down_is_beneath_and_up_is_where_it_came_from() {
+    let (_dir, root) = root();
+    fs::create_dir_all(root.join("a/b")).unwrap();
+    symlink("a", root.join("link")).unwrap();
+    let at = fs::File::open(&root).unwrap();
+    for (name, why) in
+        [(c"link", Errno::NOTDIR), (c"..", Errno::XDEV), (c"link/b", Errno::LOOP), (c"/etc", Errno::XDEV)]
+    {
+        assert_eq!(down(&at, name).err(), Some(why), "{name:?}");
+    }
+    let a = down(&at, c"a").unwrap();
+    let b = down(&a, c"b").unwrap();
+    let (root_id, a_id) = (Id::of(&at).unwrap(), Id::of(&a).unwrap());
+    assert_eq!(Id::of(up(&b, a_id).unwrap()), Ok(a_id));
+    assert_eq!(up(&b, root_id).err(), Some(Errno::STALE));
+    fs::rename(root.join("a/b"), root.join("b")).unwrap();
+    assert_eq!(up(&b, a_id).err(), Some(Errno::STALE));
+}
+
+#[test]
 fn names_are_bytes() {
     let (_dir, root) = root();
     let tree = root.join("tree");
@@ -193,7 +223,7 @@ fn nest(top: PathBuf, name: &str, depth: usize) -> Deep {
 #[test]
 fn depth() {
     let (_dir, root) = root();
-    // The last is deeper than it remembers.
+    // The last is deeper than it remembers at once.
     for (depth, name) in [(1_000, "d"), (1_000, &*"long".repeat(60)), (5_000, "d"), (10_000, "d")] {
         let deep = nest(root.join("tree"), name, depth);
         let (tell, told) = std::sync::mpsc::channel();
@@ -214,6 +244,14 @@ fn depth() {
             assert!(most > 0 && most < first + 8, "{first} descriptors, {most} while it was at work");
         });
     }
+}
+
+#[test]
+fn the_way_back_is_forgotten_more_often_than_somebody_may_disturb() {
+    let (_dir, root) = root();
+    let deep = nest(root.join("tree"), "d", 2_000);
+    assert_eq!(rounds(&deep.0, later(), 50), Ok(()));
+    assert!(!deep.0.exists());
 }
 
 #[test]

@@ -31,8 +31,7 @@ impl Failures {
     /// `name` in `dir`, which is `path`.
     pub fn add(&mut self, dir: impl AsFd, name: &CStr, path: impl FnOnce() -> Vec<u8>, errno: Errno) {
         self.count += 1;
-        let mount = matches!(errno, Errno::BUSY | Errno::XDEV);
-        self.mounts |= mount;
+        self.mounts |= errno == Errno::BUSY;
         if self.first.len() < Self::NAMED {
             self.first.push(words(dir, name, &shown(&path()), errno));
         }
@@ -57,7 +56,6 @@ fn words(dir: impl AsFd, name: &CStr, path: &str, errno: Errno) -> String {
     };
     let fixed = StatxAttributes::IMMUTABLE | StatxAttributes::APPEND;
     let why = match errno {
-        Errno::XDEV => "something is mounted there: umount it".into(),
         Errno::BUSY if attributes(name).contains(StatxAttributes::MOUNT_ROOT) => {
             "something is mounted there: umount it".into()
         }

@@ -61,6 +61,12 @@ fn mounts_inside_are_named_and_not_entered() {
             stops(&tree, at);
         }
         words(&tree);
+        // What is mounted after it was seen to be none is not entered either.
+        assert_eq!(down(fs::File::open(tree.join("b")).unwrap(), c"fs").err(), Some(Errno::XDEV));
+        assert_eq!(
+            up(fs::File::open(&fs_).unwrap(), Id::of(fs::File::open(tree.join("b")).unwrap()).unwrap()).err(),
+            Some(Errno::XDEV)
+        );
         canary.sings();
         assert!(fs_.join("kept").exists());
         for path in ["a/x", "b/y", "b/z", "file"] {
@@ -136,7 +142,7 @@ fn a_read_only_file_system_says_so() {
 /// A host's directory is mounted on a directory just when that is to be entered.
 #[test]
 fn raced_by_mounts() {
-    let (_dir, root) = root();
+    let (_dir, root) = quick_root();
     let canary = Canary::at(root.join("kept"));
     let (tree, made) = (root.join("tree"), root.join("made"));
     let at = tree.join("a/mnt");

@@ -1,7 +1,7 @@
 //! One way through a tree, depth first, in which everything is removed.
 //!
-//! It takes two descriptors however deep the tree is, and memory for the way back of [`REMEMBERED`] directories. Deeper
-//! than that it forgets where it came in, and the next round begins at the top again.
+//! It takes two descriptors however deep the tree is, and remembers the way back of so many directories only. Deeper than
+//! that it forgets where it came in, and the next round begins at the top again.
 
 use super::{
     descriptors::{self, Id},
@@ -21,8 +21,6 @@ use std::{
     time::Instant,
 };
 
-/// How many directories of the way back.
-const REMEMBERED: usize = 8192;
 /// How many bytes of a directory are read at once; read again from there each time that it comes back from below.
 const BATCH: usize = 8192;
 
@@ -31,10 +29,8 @@ const BATCH: usize = 8192;
 pub enum Stop {
     /// Time is up.
     Late,
-    /// A directory that it was in is elsewhere now.
-    Moved,
-    /// The way back is forgotten.
-    Deep,
+    /// The way back is forgotten, or leads elsewhere now: a directory has been moved.
+    Lost,
 }
 
 /// A directory that it will come back to.
@@ -54,15 +50,23 @@ pub struct Walk<'a> {
     end: Instant,
     failures: &'a mut Failures,
     way: VecDeque<Above>,
+    remembered: usize,
     forgotten: bool,
     /// How many things are gone.
     pub removed: u64,
 }
 
 impl<'a> Walk<'a> {
-    /// Of `name` in `parent`, which is at `path`.
-    pub fn new(parent: &'a OwnedFd, name: &'a CStr, path: &'a Path, end: Instant, failures: &'a mut Failures) -> Self {
-        Self { parent, name, path, end, failures, way: VecDeque::new(), forgotten: false, removed: 0 }
+    /// Of `name` in `parent`, which is at `path`; the way back of `remembered` directories is.
+    pub fn new(
+        parent: &'a OwnedFd,
+        name: &'a CStr,
+        path: &'a Path,
+        end: Instant,
+        remembered: usize,
+        failures: &'a mut Failures,
+    ) -> Self {
+        Self { parent, name, path, end, failures, way: VecDeque::new(), remembered, forgotten: false, removed: 0 }
     }
 
     /// Visits everything once. What appears or changes meanwhile may be left.
@@ -75,11 +79,11 @@ impl<'a> Walk<'a> {
             }
             let Some(above) = self.way.pop_back() else { break };
             let back = descriptors::up(&dir, above.id);
-            dir = back.and_then(|dir| seek(&dir, SeekFrom::Start(above.next)).map(|_| dir)).map_err(|_| Stop::Moved)?;
+            dir = back.and_then(|dir| seek(&dir, SeekFrom::Start(above.next)).map(|_| dir)).map_err(|_| Stop::Lost)?;
             self.leave(&dir, &above.child)?;
         }
         if self.forgotten {
-            return Err(Stop::Deep);
+            return Err(Stop::Lost);
         }
         self.leave(self.parent, self.name)
     }
@@ -104,9 +108,9 @@ impl<'a> Walk<'a> {
             }
             let Some(child) = self.entry(dir, name, entry.file_type())? else { continue };
             // Not as it was when it was opened: what it lies on may give it another number once it is written to.
-            let Ok(id) = Id::of(dir) else { return Err(Stop::Moved) };
+            let Ok(id) = Id::of(dir) else { return Err(Stop::Lost) };
             self.way.push_back(Above { id, child: name.to_owned(), next: entry.next_entry_cookie() });
-            if self.way.len() > REMEMBERED {
+            if self.way.len() > self.remembered {
                 self.way.pop_front();
                 self.forgotten = true;
             }
@@ -124,8 +128,8 @@ impl<'a> Walk<'a> {
             Err((FileType::Directory, Errno::NOTEMPTY | Errno::EXIST | Errno::PERM | Errno::ACCESS)) => {
                 match descriptors::down(dir, name) {
                     Ok(child) => return Ok(Some(child)),
-                    // It has just become something else: seen in the next round.
-                    Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::AGAIN) => {}
+                    // It has just become something else, or was mounted on or moved away: seen in the next round.
+                    Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::AGAIN) => {}
                     Err(e) => self.failed(dir, name, e),
                 }
             }

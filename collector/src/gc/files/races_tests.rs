@@ -70,7 +70,8 @@ fn the_registered_directory_is_swapped_for_a_link() {
         || exchange(&tree, &link),
         || {
             fill(&made);
-            symlink(&canary.0, &link).unwrap();
+            // Relative, so that it crosses no mount, which would be another reason not to follow it.
+            symlink("kept", &link).unwrap();
             rename(&made, &tree).unwrap();
             gone_or_disturbed(&tree);
             canary.sings();
@@ -90,11 +91,11 @@ fn a_directory_inside_is_swapped_for_a_link() {
     let (tree, made, link) = (root.join("tree"), root.join("made"), root.join("link"));
     let inner = tree.join("a/dir");
     race(
-        SWAPS,
+        5 * SWAPS,
         || exchange(&inner, &link),
         || {
             fill(&made.join("a/dir"));
-            symlink(&canary.0, &link).unwrap();
+            symlink("../../kept", &link).unwrap();
             rename(&made, &tree).unwrap();
             gone_or_disturbed(&tree);
             canary.sings();
@@ -111,27 +112,33 @@ fn a_directory_is_moved_out_of_the_tree() {
     let (_dir, root) = quick_root();
     let canary = Canary::at(root.join("kept"));
     let (tree, made) = (root.join("tree"), root.join("made"));
-    let (inside, outside) = (tree.join("a/b"), canary.0.join("b"));
-    let out = AtomicBool::new(false);
+    // Read first and read last, whatever order the file system has: then the way back is at many places of its parent.
+    let names = ["first", "last"];
+    let turn = AtomicU32::new(0);
     race(
         SWAPS,
         || {
-            let moved = match out.load(Ordering::Relaxed) {
-                false => rename(&inside, &outside),
-                true => rename(&outside, &inside),
-            };
+            let turn = turn.fetch_add(1, Ordering::Relaxed) as usize;
+            let name = names[turn / 2 % 2];
+            let (inside, outside) = (tree.join("a").join(name), canary.0.join(name));
             // Where there is no way back it is left there.
-            out.store(outside.exists(), Ordering::Relaxed);
-            moved.is_ok()
+            if turn.is_multiple_of(2) { rename(&inside, &outside).is_ok() } else { rename(&outside, &inside).is_ok() }
         },
         || {
-            fill(&made.join("a/b/c/d"));
-            fill(&made.join("a/b"));
+            for name in names {
+                fill(&made.join("a").join(name).join("c/d"));
+                fill(&made.join("a").join(name));
+                for n in 0..2 * Canary::FILES {
+                    fs::write(made.join(format!("a/{n}")), "x").unwrap();
+                }
+            }
             rename(&made, &tree).unwrap();
             gone_or_disturbed(&tree);
             canary.sings();
             gone(&tree);
-            gone(&outside);
+            for name in names {
+                gone(&canary.0.join(name));
+            }
             canary.sings();
         },
     );

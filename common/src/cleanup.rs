@@ -95,8 +95,13 @@ fn checked(option: &'static str, given: &Path, layout: &Layout) -> Result<PathBu
     let (Some(parent), Some(name)) = (given.parent(), given.file_name()) else {
         return refused("the root directory cannot be cleaned up");
     };
-    // What is not there cannot lead elsewhere; nothing below it is removed through a link either.
-    let path = parent.canonicalize().unwrap_or_else(|_| parent.components().collect()).join(name);
+    // With all links resolved, as far as it is there; what is not there cannot lead elsewhere.
+    let there = parent.ancestors().find_map(|dir| Some((dir.canonicalize().ok()?, parent.strip_prefix(dir).ok()?)));
+    let Some((real, rest)) = there else { return refused("its directory cannot be looked at") };
+    if rest.components().next().is_some_and(|missing| real.join(missing).symlink_metadata().is_ok()) {
+        return refused("a link on the way leads nowhere");
+    }
+    let path = real.join(rest).join(name);
     if path.to_str().is_none() {
         return refused("its directory, resolved, is not UTF-8");
     }
@@ -125,10 +130,9 @@ mod tests {
         symlink("/etc", root.join("real/link")).unwrap();
         symlink(root.join("real"), root.join("way")).unwrap();
         let layout = Layout::new(root.join("s"), root.join("d"));
-        let cleanup = Cleanup { paths: vec![root.join("way/link"), root.join("way/gone/x")], ..Cleanup::default() };
+        let cleanup = Cleanup { paths: vec![root.join("way/link"), root.join("way/not/yet/x")], ..Cleanup::default() };
         let checked = cleanup.checked(&layout).unwrap();
-        assert_eq!(checked.paths[0], root.join("real/link"));
-        assert_eq!(checked.paths[1], root.join("way/gone/x"), "its directory is not there: as it was given");
+        assert_eq!(checked.paths, [root.join("real/link"), root.join("real/not/yet/x")]);
     }
 
     #[test]
@@ -137,6 +141,7 @@ mod tests {
         let root = root.path().canonicalize().unwrap();
         std::fs::create_dir_all(root.join("own/state")).unwrap();
         symlink("/", root.join("top")).unwrap();
+        symlink("nowhere", root.join("dangling")).unwrap();
         let layout = Layout::new(root.join("own/state"), root.join("own/data"));
         let refused = |path: PathBuf, word: &str| {
             let all = [
@@ -155,6 +160,7 @@ mod tests {
         refused("/etc".into(), "top level");
         refused("/etc/".into(), "top level");
         refused(root.join("top/etc"), "top level");
+        refused(root.join("dangling/x"), "leads nowhere");
         refused(root.join("own"), "Sexton's own");
         refused(root.join("own/state"), "Sexton's own");
         refused(root.join("own/data/gc/x"), "Sexton's own");

@@ -1,10 +1,8 @@
 //! Whether a process has been killed and is still there.
 
 use nix::libc::SIGKILL;
+use sexton_common::identity::Stat;
 use std::fs;
-
-/// `PF_EXITING` (linux/sched.h), among the flags in field 9 of `/proc/PID/stat`.
-const EXITING: u32 = 0x4;
 
 /// Whether it has a SIGKILL pending, or is exiting and waits for something, e.g. for its pid namespace's last child. A
 /// zombie is neither. Blocks on `/proc`.
@@ -16,16 +14,8 @@ pub fn is_doomed(pid: u32) -> bool {
         return false;
     }
     let pending = |name| field(name).and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0);
-    (pending("SigPnd") | pending("ShdPnd")) & (1 << (SIGKILL - 1)) != 0 || is_exiting(pid)
-}
-
-fn is_exiting(pid: u32) -> bool {
-    let Ok(stat) = fs::read(format!("/proc/{pid}/stat")) else { return false };
-    // The command in parentheses may contain anything.
-    let Some(end) = stat.iter().rposition(|&c| c == b')') else { return false };
-    let rest = String::from_utf8_lossy(stat.get(end + 1..).unwrap_or_default()).into_owned();
-    let flags = rest.split_ascii_whitespace().nth(6).and_then(|flags| flags.parse::<u32>().ok());
-    flags.is_some_and(|flags| flags & EXITING != 0)
+    (pending("SigPnd") | pending("ShdPnd")) & (1 << (SIGKILL - 1)) != 0
+        || Stat::of(pid).is_ok_and(|stat| stat.is_some_and(|stat| stat.is_exiting()))
 }
 
 #[cfg(test)]

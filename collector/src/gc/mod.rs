@@ -19,6 +19,7 @@ mod plan;
 mod processes;
 mod rootfs;
 mod scan;
+mod scene;
 mod service;
 mod stranger;
 mod tend;

@@ -2,36 +2,29 @@
 
 pub use super::census::Spared;
 use super::{
-    census::{Census, Member, Strangers, dirs},
-    cgroup_tree::walk,
-    freezer::{self, Frozen, thaw},
+    census::{Member, dirs},
+    freezer::{self, thaw},
     holder::{Seen, awaited_by},
     obstacle::{Holder, Obstacle},
+    scene::{Pass, Scene},
 };
-use crate::sys;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
 use sexton_common::{ProcessIdentity, cgroup::CgroupDir, gc::Step};
 use std::{
-    collections::HashSet,
-    os::fd::AsFd,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
-/// So many pidfds are open at once.
-const BATCH: usize = 256;
 /// A look again after that, if nobody's end was seen; doubling. The processes that were killed fork no more, but more of
 /// them may come from outside.
-const PATIENCE: Duration = Duration::from_millis(10);
+const PATIENCE: Duration = Duration::from_millis(2);
 /// At most.
 const PATIENCE_MAX: Duration = Duration::from_secs(1);
-/// Passes over a frozen cgroup: each sees those that were being born in the one before.
-const PASSES: u32 = 32;
-/// SIGKILL.
-const KILL: i32 = 9;
+/// In which nobody stays long enough to be looked at.
+const LOOKS: u32 = 16;
 
 /// Thaws the container's own freezers, kills everything in the cgroups and these processes, and waits until `end` for their
 /// end. Looks again until nobody is seen: a fork bomb loses. Blocks.
@@ -45,7 +38,7 @@ pub fn end(
     end: Instant,
 ) -> Result<(), Obstacle> {
     let scene = Scene { cgroups, processes, spared };
-    let (mut before, mut patience) = (HashSet::new(), PATIENCE);
+    let (mut before, mut patience) = (None, PATIENCE);
     loop {
         let mut pass = scene.pass(true);
         if pass.is_clear() {
@@ -53,12 +46,12 @@ pub fn end(
         }
         if !pass.shared {
             // Somebody was born while the others were killed: that may go on for ever.
-            if !before.is_empty() && !pass.keys.is_subset(&before) {
+            if before.is_some_and(|before| pass.has_more_than(&before)) {
                 pass = scene.outrun(pass);
             }
             thaw(cgroups);
         }
-        before = std::mem::take(&mut pass.keys);
+        before = Some(pass.keys.clone());
         let left = end.saturating_duration_since(Instant::now());
         let done = wait(&pass.killed, patience.min(left));
         if done && !pass.killed.is_empty() && !left.is_zero() {
@@ -81,115 +74,10 @@ pub fn look(cgroups: &[CgroupDir], processes: &[ProcessIdentity], spared: &Spare
     scene.look(false)
 }
 
-struct Scene<'a> {
-    cgroups: &'a [CgroupDir],
-    processes: &'a [ProcessIdentity],
-    spared: &'a Spared,
-}
-
-/// What one pass over all of them found.
-#[derive(Default)]
-struct Pass {
-    /// Not spared; at most [`BATCH`] of them.
-    killed: Vec<Member>,
-    /// Spared, at most as many.
-    spared: Vec<Member>,
-    /// How many of both.
-    count: usize,
-    /// Pid and start time of both.
-    keys: HashSet<(u32, u64)>,
-    /// Whether somebody else lives in the same cgroups.
-    shared: bool,
-    /// Why there may be more.
-    unseen: Option<String>,
-    /// The cgroup because of which nobody was touched.
-    not_its: Option<PathBuf>,
-}
-
-impl Pass {
-    fn is_clear(&self) -> bool {
-        self.count == 0 && self.unseen.is_none() && self.not_its.is_none()
-    }
-
-    fn add(&mut self, member: Member, is_spared: bool) {
-        self.count += 1;
-        self.keys.insert((member.process.pid, member.process.start_time));
-        let list = if is_spared { &mut self.spared } else { &mut self.killed };
-        if list.len() < BATCH {
-            list.push(member);
-        }
-    }
-}
-
 impl Scene<'_> {
-    fn pass(&self, kill: bool) -> Pass {
-        let census = Census::of(dirs(self.cgroups));
-        // A cgroup that has us, or everybody's init, in it or below it was never a container's.
-        if let Some(&own) = [1, std::process::id()].iter().find(|pid| census.pids.contains_key(pid)) {
-            return Pass { not_its: census.pids.get(&own).map(|dir| dir.to_path_buf()), ..Pass::default() };
-        }
-        let strangers = Strangers::of(self.spared, &census);
-        let mut pass = Pass { shared: strangers.are_in(&census), unseen: census.unseen, ..Pass::default() };
-        if kill && !pass.shared && !census.pids.is_empty() {
-            self.kill_at_once();
-        }
-        let pids: Vec<u32> = census.pids.into_keys().collect();
-        for batch in pids.chunks(BATCH) {
-            match Census::hold(batch, dirs(self.cgroups)) {
-                Ok(members) => members.into_iter().for_each(|member| self.meet(&mut pass, &strangers, member, kill)),
-                Err(e) => pass.unseen = Some(format!("not all of its processes can be held: {e}")),
-            }
-        }
-        for process in self.processes {
-            match Member::named(*process) {
-                Ok(Some(member)) => self.meet(&mut pass, &strangers, member, kill),
-                Ok(None) => {}
-                Err(e) => pass.unseen = Some(format!("process {} cannot be held: {e}", process.pid)),
-            }
-        }
-        pass
-    }
-
-    fn meet(&self, pass: &mut Pass, strangers: &Strangers<'_>, member: Member, kill: bool) {
-        let key = (member.process.pid, member.process.start_time);
-        if pass.keys.contains(&key) {
-            return;
-        }
-        let spared = strangers.has(member.process.pid) || member.kernels;
-        if kill && !spared {
-            // One that cannot be signalled is dead, or is in the way, which is seen.
-            let _ = sys::pidfd_send_signal(member.fd.as_fd(), KILL);
-        }
-        pass.add(member, spared);
-    }
-
-    /// v2, since Linux 5.14: those that are being born included. It spares nobody.
-    fn kill_at_once(&self) {
-        for cgroup in self.cgroups.iter().filter(|cgroup| cgroup.hierarchy.is_empty()) {
-            let _ = walk(&cgroup.dir, |place| {
-                if place.path == cgroup.dir {
-                    let _ = place.write("cgroup.kill", "1");
-                }
-            });
-        }
-    }
-
-    /// Kills faster than they fork: while they are frozen.
-    fn outrun(&self, mut pass: Pass) -> Pass {
-        let _frozen = Frozen::new(self.cgroups);
-        for _ in 0..PASSES {
-            let before = std::mem::take(&mut pass.keys);
-            pass = self.pass(true);
-            if pass.shared || pass.keys.is_subset(&before) {
-                break;
-            }
-        }
-        pass
-    }
-
     fn look(&self, killed: bool) -> Option<Obstacle> {
         // Processes that die between being counted and being looked at are no obstacle, but the next look may find others.
-        for _ in 0..PASSES {
+        for _ in 0..LOOKS {
             let pass = self.pass(false);
             if pass.is_clear() {
                 return None;

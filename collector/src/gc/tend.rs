@@ -108,8 +108,13 @@ async fn finish(cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), Obstacle> {
     remember(cx, ward).await;
     remove(cx, ward).await?;
     cx.gc.figures.cleaned();
-    let id = ward.lock().entry.estate.id.clone();
-    tracing::info!(%id, "clean");
+    let (id, attempts) = {
+        let inner = ward.lock();
+        (inner.entry.estate.id.clone(), inner.entry.attempts)
+    };
+    if attempts > 1 {
+        tracing::info!(%id, attempts, "clean");
+    }
     ward.progress.send_replace(Progress::Clean);
     Ok(())
 }

@@ -110,8 +110,11 @@ impl Gc {
     }
 
     /// It is over.
-    pub(super) fn drop_ward(&self, run: &Run) {
-        self.wards().remove(run);
+    pub(super) fn drop_ward(&self, run: &Run, ward: &Arc<Ward>) {
+        let mut wards = self.wards();
+        if wards.get(run).is_some_and(|there| Arc::ptr_eq(there, ward)) {
+            wards.remove(run);
+        }
     }
 
     /// Of this run.
@@ -137,41 +140,32 @@ impl Gc {
 pub fn tend(cx: &Arc<Context>, ask: Ask) -> watch::Receiver<Progress> {
     let gc = &cx.gc;
     let run = (ask.estate.id.clone(), ask.estate.generation);
-    let kept = gc.pending().remove(&run);
     let mut wards = gc.wards();
-    let (ward, new) = match wards.get(&run) {
-        Some(ward) => (ward.clone(), false),
-        None => {
-            let durable = kept.is_some();
-            let mut entry = kept.unwrap_or_else(|| entry(ask.estate.clone(), ask.origin));
-            entry.remove |= ask.remove;
-            let ward = Ward::new(entry, durable);
-            wards.insert(run, ward.clone());
-            (ward, true)
-        }
-    };
+    let there = wards.get(&run).cloned();
+    if let Some(ward) = there.as_ref().filter(|ward| ward.add(&ask)) {
+        ward.wake.notify_one();
+        return ward.progress.subscribe();
+    }
+    let kept = gc.pending().remove(&run);
+    let durable = kept.is_some();
+    let ward = Ward::new(kept.unwrap_or_else(|| entry(ask.estate.clone(), ask.origin)), durable);
+    ward.add(&ask);
+    wards.insert(run, ward.clone());
     drop(wards);
     let progress = ward.progress.subscribe();
-    {
-        let mut inner = ward.lock();
-        inner.entry.estate.absorb(ask.estate);
-        inner.entry.remove |= ask.remove;
-        inner.unresolved = Some(ask.above);
-        inner.dead = ask.dead.or(inner.dead.take());
-        inner.alive = ask.alive;
-        inner.revision += 1;
-    }
-    if new {
-        let (cx, cancel) = (cx.clone(), cx.cancel.clone());
-        gc.tasks.spawn(async move {
-            tokio::select! {
-                () = cancel.cancelled() => {}
-                () = super::tend::work(&cx, &ward) => {}
+    let (cx, cancel) = (cx.clone(), cx.cancel.clone());
+    gc.tasks.spawn(async move {
+        let work = async {
+            if let Some(before) = there {
+                before.over().await;
             }
-        });
-    } else {
-        ward.wake.notify_one();
-    }
+            super::tend::work(&cx, &ward).await;
+        };
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = work => {}
+        }
+    });
     progress
 }
 
@@ -182,8 +176,13 @@ pub fn tend(cx: &Arc<Context>, ask: Ask) -> watch::Receiver<Progress> {
 pub async fn tend_durably(cx: &Arc<Context>, ask: Ask) -> Result<(), String> {
     let run = (ask.estate.id.clone(), ask.estate.generation);
     if let Some(ward) = cx.gc.of_run(&run) {
-        drop(tend(cx, ask));
-        return cx.gc.persist(cx, &ward).await;
+        if ward.add(&ask) {
+            cx.gc.persist(cx, &ward).await?;
+            ward.wake.notify_one();
+            return Ok(());
+        }
+        // Its entry is being removed.
+        ward.over().await;
     }
     let (gc, entry) = (cx.clone(), entry(ask.estate.clone(), ask.origin));
     let name = format!("note what is to be cleaned of {}", run.0);

@@ -22,10 +22,12 @@ const FIRST_GAP: Duration = Duration::from_millis(5);
 pub(super) async fn work(cx: &Arc<Context>, ward: &Arc<Ward>) {
     let backoff = Backoff::new(cx.backoff.0, cx.backoff.1);
     let (mut failures, mut fruitless) = (1, 0);
+    let mut wake = None;
     loop {
         let (revision, forgotten) = {
             let mut inner = ward.lock();
             inner.next_try = None;
+            inner.closed = inner.forgotten;
             (inner.revision, inner.forgotten)
         };
         if forgotten {
@@ -34,7 +36,7 @@ pub(super) async fn work(cx: &Arc<Context>, ward: &Arc<Ward>) {
         let done = attempt(cx, ward).await;
         let obstacle = match done {
             // What is to be cleaned has grown meanwhile.
-            _ if ward.lock().revision != revision => continue,
+            _ if !ward.close_if(done.is_ok(), revision) => continue,
             Ok(()) => match finish(cx, ward).await {
                 Ok(()) => return,
                 Err(obstacle) => obstacle,
@@ -42,12 +44,20 @@ pub(super) async fn work(cx: &Arc<Context>, ward: &Arc<Ward>) {
             Err(obstacle) => obstacle,
         };
         // Something else than the last time is progress.
-        if ward.delayed(obstacle.clone()) {
+        let news = ward.delayed(obstacle.clone());
+        if news {
             (failures, fruitless) = (1, 0);
         }
         let delay = backoff.delay(failures);
         tell(cx, ward, delay).await;
-        match wait(cx, ward, &obstacle, delay, fruitless).await {
+        // What is in the way as before is watched as before, during the attempt too: no sign of it is missed.
+        if news {
+            wake = None;
+        }
+        let fresh = wake.is_none();
+        let wake = wake.get_or_insert_with(|| Wake::of(cx, &obstacle));
+        let missed = wake.is_late || (fresh && wake.may_have_missed());
+        match wait(ward, wake, missed, delay, fruitless).await {
             Woken::Due => (failures, fruitless) = (failures.saturating_add(1), 0),
             Woken::Asked => {}
             Woken::Sign => fruitless += 1,
@@ -85,11 +95,9 @@ enum Woken {
 }
 
 /// Until it is time, somebody asks, or there is a sign. `fruitless`: how many signs in a row have led nowhere.
-async fn wait(cx: &Arc<Context>, ward: &Arc<Ward>, obstacle: &Obstacle, delay: Duration, fruitless: u32) -> Woken {
+async fn wait(ward: &Ward, wake: &mut Wake, missed: bool, delay: Duration, fruitless: u32) -> Woken {
     let begun = Instant::now();
     let gap = FIRST_GAP.saturating_mul(1 << fruitless.min(20)).min(delay);
-    let mut wake = Wake::of(cx, obstacle);
-    let missed = wake.is_late || (fruitless == 0 && wake.may_have_missed());
     let sign = async {
         if missed || wake.sign().await == Sign::Changed {
             // What changes all the time, and does not go, is not looked at all the time.
@@ -123,8 +131,7 @@ async fn forget(cx: &Arc<Context>, ward: &Arc<Ward>) {
     remember(cx, ward).await;
     if let Err(obstacle) = remove(cx, ward).await {
         tracing::error!(error = obstacle.what, "forgotten, but it comes back after a restart");
-        let run = run_of(ward);
-        cx.gc.drop_ward(&run);
+        cx.gc.drop_ward(&run_of(ward), ward);
     }
     ward.progress.send_replace(Progress::Forgotten);
 }
@@ -141,7 +148,7 @@ async fn remove(cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), Obstacle> {
     let removed = cx.tools.blocking.run(name, move || gc.gc.entries.remove(&of)).await;
     removed
         .map_err(|e| Obstacle::new(Step::Record, format!("remove the entry in {}: {e}", cx.layout.gc().display())))?;
-    cx.gc.drop_ward(&run);
+    cx.gc.drop_ward(&run, ward);
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! One entry: what is to be cleaned, how far it came, and who waits for it.
 
-use super::Obstacle;
+use super::{Ask, Obstacle};
 use crate::exit::Verdict;
 use sexton_common::{
     Stamp, WallTime,
@@ -81,6 +81,8 @@ pub struct Inner {
     pub output: Option<String>,
     /// Nobody wants it cleaned any more.
     pub forgotten: bool,
+    /// It is coming to its end: nothing is added any more.
+    pub closed: bool,
 }
 
 impl Ward {
@@ -98,6 +100,7 @@ impl Ward {
             next_try: None,
             output: None,
             forgotten: false,
+            closed: false,
         };
         Arc::new(Self {
             inner: Mutex::new(inner),
@@ -110,6 +113,37 @@ impl Ward {
     /// What is known of it. Never held across anything that waits.
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in what somebody asks for; not if it is coming to its end.
+    pub fn add(&self, ask: &Ask) -> bool {
+        let mut inner = self.lock();
+        if inner.closed {
+            return false;
+        }
+        inner.entry.estate.absorb(ask.estate.clone());
+        inner.entry.remove |= ask.remove;
+        inner.unresolved = Some(ask.above.clone());
+        inner.dead = ask.dead.clone().or(inner.dead.take());
+        inner.alive = ask.alive;
+        inner.revision += 1;
+        true
+    }
+
+    /// After an attempt: whether what is to be cleaned is still the same. If all of it is `gone`, nothing more is added
+    /// from now on.
+    pub fn close_if(&self, gone: bool, revision: u64) -> bool {
+        let mut inner = self.lock();
+        let same = inner.revision == revision;
+        inner.closed = same && gone;
+        same
+    }
+
+    /// Waits until it has come to its end.
+    pub async fn over(&self) {
+        let mut progress = self.progress.subscribe();
+        // The sender is ours.
+        let _ = progress.wait_for(|progress| matches!(progress, Progress::Clean | Progress::Forgotten)).await;
     }
 
     /// Takes the one thread that it may occupy; `None` while that hangs in an earlier attempt.

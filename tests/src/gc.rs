@@ -86,6 +86,13 @@ impl Freezer {
         Some(Self(name.into()))
     }
 
+    /// Removes one of this name from every hierarchy, if it is there and empty: runtimes make it, and leave it.
+    pub fn remove(name: &str) {
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            let _ = fs::remove_dir(hierarchy.path().join(name));
+        }
+    }
+
     /// Its directory.
     #[must_use]
     pub fn dir(&self) -> PathBuf {
@@ -110,9 +117,7 @@ impl Freezer {
 impl Drop for Freezer {
     fn drop(&mut self) {
         let _ = fs::write(self.dir().join("freezer.state"), "THAWED");
-        for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-            let _ = fs::remove_dir(hierarchy.path().join(&self.0));
-        }
+        Self::remove(&self.0);
     }
 }
 

@@ -376,6 +376,7 @@ impl Gc {
     /// # Errors
     /// For people.
     pub async fn persist(&self, cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), String> {
+        let _disk = ward.disk.lock().await;
         let (gc, entry) = (cx.clone(), ward.lock().entry.clone());
         let name = format!("note what is to be cleaned of {}", entry.estate.id);
         match cx.tools.blocking.run(name, move || gc.gc.entries.write(&entry)).await {

@@ -50,6 +50,8 @@ pub struct Gc {
     pub command_timeout: Duration,
     /// Where its tasks run.
     pub tasks: TaskTracker,
+    /// Held by whoever adds what is no container of ours: what bears one name becomes one entry.
+    pub adding: tokio::sync::Mutex<()>,
     wards: Mutex<BTreeMap<Run, Arc<Ward>>>,
     /// Found on disk, and not yet taken up.
     pending: Mutex<BTreeMap<Run, Entry>>,
@@ -83,6 +85,7 @@ impl Gc {
             threads: Arc::new(Semaphore::new(threads)),
             command_timeout,
             tasks,
+            adding: tokio::sync::Mutex::new(()),
             wards: Mutex::default(),
             pending: Mutex::default(),
         }
@@ -178,25 +181,6 @@ pub fn tend(cx: &Arc<Context>, ask: Ask) -> watch::Receiver<Progress> {
     progress
 }
 
-/// The same, once it is durable.
-///
-/// # Errors
-/// If it cannot be written; nothing is cleaned then.
-pub async fn tend_durably(cx: &Arc<Context>, ask: Ask) -> Result<(), String> {
-    let run = (ask.estate.id.clone(), ask.estate.generation);
-    if let Some(ward) = cx.gc.of_run(&run) {
-        drop(tend(cx, ask));
-        return cx.gc.persist(cx, &ward).await;
-    }
-    let (gc, entry) = (cx.clone(), entry(ask.estate.clone(), ask.origin));
-    let name = format!("note what is to be cleaned of {}", run.0);
-    let (written, entry) = cx.tools.blocking.run(name, move || (gc.gc.entries.write(&entry), entry)).await;
-    written.map_err(|e| format!("write the entry in {}: {e}", cx.layout.gc().display()))?;
-    cx.gc.pending().insert(run, entry);
-    drop(tend(cx, ask));
-    Ok(())
-}
-
 /// Until it is clean, or given up.
 async fn work(cx: &Arc<Context>, ward: &Arc<Ward>) {
     let backoff = Backoff::new(cx.backoff.0, cx.backoff.1);
@@ -214,8 +198,9 @@ async fn work(cx: &Arc<Context>, ward: &Arc<Ward>) {
         let obstacle = match done {
             // What is to be cleaned has grown meanwhile.
             _ if ward.lock().revision != revision => continue,
-            Ok(()) => match finish(cx, ward).await {
-                Ok(()) => return,
+            Ok(()) => match finish(cx, ward, revision).await {
+                Ok(true) => return,
+                Ok(false) => continue,
                 Err(obstacle) => obstacle,
             },
             Err(obstacle) => obstacle,
@@ -282,20 +267,22 @@ async fn wait(cx: &Arc<Context>, ward: &Arc<Ward>, obstacle: &Obstacle, delay: D
     }
 }
 
-/// All is gone: that is noted, and the entry goes.
-async fn finish(cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), Obstacle> {
+/// All is gone: that is noted, and the entry goes; unless more was added since that `revision`.
+async fn finish(cx: &Arc<Context>, ward: &Arc<Ward>, revision: u64) -> Result<bool, Obstacle> {
     remember(cx, ward).await;
-    remove(cx, ward).await?;
+    if !remove(cx, ward, Some(revision)).await? {
+        return Ok(false);
+    }
     cx.gc.figures.cleaned();
     let id = ward.lock().entry.estate.id.clone();
     tracing::info!(%id, "clean");
     ward.progress.send_replace(Progress::Clean);
-    Ok(())
+    Ok(true)
 }
 
 async fn forget(cx: &Arc<Context>, ward: &Arc<Ward>) {
     remember(cx, ward).await;
-    if let Err(obstacle) = remove(cx, ward).await {
+    if let Err(obstacle) = remove(cx, ward, None).await {
         tracing::error!(error = obstacle.what, "forgotten, but it comes back after a restart");
         let run = run_of(ward);
         cx.gc.wards().remove(&run);
@@ -308,7 +295,11 @@ fn run_of(ward: &Ward) -> Run {
     (inner.entry.estate.id.clone(), inner.entry.estate.generation)
 }
 
-async fn remove(cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), Obstacle> {
+async fn remove(cx: &Arc<Context>, ward: &Arc<Ward>, revision: Option<u64>) -> Result<bool, Obstacle> {
+    let _disk = ward.disk.lock().await;
+    if revision.is_some_and(|revision| ward.lock().revision != revision) {
+        return Ok(false);
+    }
     let run = run_of(ward);
     let (gc, of) = (cx.clone(), run.clone());
     let name = format!("remove the entry of {}", run.0);
@@ -316,7 +307,7 @@ async fn remove(cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), Obstacle> {
     removed
         .map_err(|e| Obstacle::new(Step::Record, format!("remove the entry in {}: {e}", cx.layout.gc().display())))?;
     cx.gc.wards().remove(&run);
-    Ok(())
+    Ok(true)
 }
 
 /// So that nobody cleans again what by then may be another's of the same name.

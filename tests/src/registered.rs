@@ -6,6 +6,7 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
 };
 
 /// A directory with content, a tmpfs with a file, a network namespace, and two commands that leave a line each.
@@ -105,6 +106,15 @@ impl Registered {
         words.into_iter().flatten().collect()
     }
 
+    /// A process that keeps the mount busy: killed when it is dropped.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn holder(&self) -> Sleeper {
+        Sleeper::start(&self.mount())
+    }
+
     /// What is still there of it; and what went that should not have gone.
     #[must_use]
     pub fn left(&self) -> Vec<String> {
@@ -136,7 +146,8 @@ impl Registered {
             None => line.split(' ').next() == Some(word),
         };
         // A whole round, or the second alone, may have come again.
-        let in_order = said.first().is_some_and(|line| is(line, "one")) && said.last().is_some_and(|line| is(line, "two"));
+        let in_order =
+            said.first().is_some_and(|line| is(line, "one")) && said.last().is_some_and(|line| is(line, "two"));
         if left.is_empty() && in_order && said.iter().all(|line| is(line, "one") || is(line, "two")) {
             return Ok(());
         }
@@ -148,6 +159,45 @@ impl Registered {
         for point in [self.mount(), self.netns()] {
             while is_mounted(&point) && umount2(&point, MntFlags::MNT_DETACH).is_ok() {}
         }
+    }
+}
+
+/// A process of the test's that sleeps; killed when it is dropped.
+#[derive(Debug)]
+pub struct Sleeper(Child);
+
+impl Sleeper {
+    /// In this directory.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn start(cwd: &Path) -> Self {
+        let mut sleep = Command::new("/bin/sleep");
+        let sleep = sleep.arg("100000").current_dir(cwd);
+        Self(sleep.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Its pid.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Whether it has not been killed.
+    ///
+    /// # Panics
+    /// If it cannot be asked.
+    #[must_use]
+    pub fn lives(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -163,6 +213,11 @@ impl Drop for Registered {
 /// If the mount table cannot be read.
 #[must_use]
 pub fn is_mounted(point: &Path) -> bool {
+    // As the kernel writes it.
+    let mut wanted = point.display().to_string().replace('\\', "\\134");
+    for (plain, octal) in [(' ', "\\040"), ('\t', "\\011"), ('\n', "\\012")] {
+        wanted = wanted.replace(plain, octal);
+    }
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    table.lines().filter_map(|line| line.split(' ').nth(4)).any(|mounted| Path::new(mounted) == point)
+    table.lines().filter_map(|line| line.split(' ').nth(4)).any(|mounted| mounted == wanted)
 }

@@ -6,7 +6,7 @@ use crate::{
     place::{self, NoPlace},
 };
 use rustix::fs::RenameFlags;
-use sexton_common::{ContainerId, Launch, Layout, durable, layout::ContainerDir};
+use sexton_common::{ContainerId, Launch, Layout, durable};
 use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt};
 
 /// Whether something of this name is still to be cleaned: its files may be the same ones.
@@ -48,9 +48,12 @@ pub fn remove(layout: &Layout, id: &ContainerId, generation: u64) -> io::Result<
     place::bury(buried.path())
 }
 
-/// Removes what a launch that came to nothing has left under its temporary name, and this with it.
-pub fn bury_unborn(layout: &Layout, unborn: &ContainerDir) {
-    if let Ok(Some(launch)) = durable::read::<Launch>(&unborn.launch()) {
+/// Removes what a launch that came to nothing has left under the temporary names of this pid, and what it wrote here.
+pub fn bury_unborn(layout: &Layout, pid: u32) {
+    let unborn = layout.unborn(pid);
+    let launch = durable::read::<Launch>(&unborn.launch()).ok().flatten();
+    if let Some(launch) = launch.filter(|launch| !launch.cleanup.is_empty()) {
+        let _ = place::bury(layout.lasting_unborn(pid).path());
         let _ = remove(layout, &launch.id, launch.generation);
     }
     let _ = place::bury(unborn.path());

@@ -49,7 +49,7 @@ fn main() {
                         let unborn = plan.layout.unborn(killed.pid);
                         // Another shim may have its pid by now, and fill a directory of that name.
                         if killed.has_its_pid() || unborn::is_abandoned(&unborn, killed.pid) {
-                            lasting::bury_unborn(&plan.layout, &unborn);
+                            lasting::bury_unborn(&plan.layout, killed.pid);
                         }
                     }
                     passed.code

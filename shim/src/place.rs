@@ -45,7 +45,7 @@ impl Place {
     pub fn prepare(plan: &Plan, launch: &Launch) -> Result<Self, (NoPlace, Option<Box<Grave>>)> {
         let unborn = plan.layout.unborn(launch.shim.pid);
         // A dead process that had our pid may have left one.
-        lasting::bury_unborn(&plan.layout, &unborn);
+        lasting::bury_unborn(&plan.layout, launch.shim.pid);
         let mut made = None;
         match Self::fill(plan, launch, &unborn, &mut made) {
             Err(e) => {

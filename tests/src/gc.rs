@@ -1,13 +1,14 @@
 //! What a test asks of the GC, and what it puts in its way.
 
 use crate::{
+    leftovers,
     node::Node,
-    wait::{LONG, wait_some},
+    wait::{LONG, wait_some, wait_until},
 };
 use nix::mount::{MntFlags, umount2};
 use sexton_common::{
     ContainerId,
-    wire::{ApiError, GcInfo, GcWhy, Reply, Request},
+    wire::{ApiError, Finding, GcAddRequest, GcInfo, GcWhy, Reply, Request},
 };
 use std::{
     fs,
@@ -55,6 +56,60 @@ impl Node {
         }
     }
 
+    /// What to ask for to have a container of the node's runtime cleaned that is not ours.
+    #[must_use]
+    pub fn gc_add_request(&self, id: &ContainerId) -> GcAddRequest {
+        let cleanup = sexton_common::cleanup::Cleanup::default();
+        GcAddRequest { id: id.clone(), runtime: self.runtime(), pids: Vec::new(), bundle: None, cleanup }
+    }
+
+    /// Has it cleaned.
+    ///
+    /// # Errors
+    /// What the collector answered.
+    #[track_caller]
+    pub fn gc_add(&self, request: GcAddRequest) -> Result<(), ApiError> {
+        self.ask(&Request::GcAdd(request)).map(|reply| assert_eq!(reply, Reply::Done {}))
+    }
+
+    /// What nobody owns any more.
+    ///
+    /// # Panics
+    /// If the answer makes no sense.
+    #[track_caller]
+    #[must_use]
+    pub fn gc_scan(&self, adopt: bool) -> Vec<Finding> {
+        let mut client = self.client();
+        let mut all = Vec::new();
+        let mut reply = client.call(&Request::GcScan { adopt });
+        loop {
+            match reply {
+                Ok(Reply::Findings { findings, last }) => {
+                    all.extend(findings);
+                    if last {
+                        return all;
+                    }
+                }
+                other => panic!("gc scan: {other:?}"),
+            }
+            reply = client.receive();
+        }
+    }
+
+    /// Waits until nothing is in GC.
+    ///
+    /// # Panics
+    /// If something stays.
+    #[track_caller]
+    pub fn wait_no_gc(&self) {
+        let mut left = Vec::new();
+        let clean = wait_until(LONG, || {
+            left = self.gc_list();
+            left.is_empty() && leftovers::entries(&self.layout().gc()).is_empty()
+        });
+        assert!(clean, "in GC: {left:#?}\nsextond said:\n{}", self.words());
+    }
+
     /// Waits until it is in GC.
     ///
     /// # Panics
@@ -86,6 +141,13 @@ impl Freezer {
         Some(Self(name.into()))
     }
 
+    /// Removes one of this name from every hierarchy, if it is there and empty: runtimes make it, and leave it.
+    pub fn remove(name: &str) {
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            let _ = fs::remove_dir(hierarchy.path().join(name));
+        }
+    }
+
     /// Its directory.
     #[must_use]
     pub fn dir(&self) -> PathBuf {
@@ -110,9 +172,7 @@ impl Freezer {
 impl Drop for Freezer {
     fn drop(&mut self) {
         let _ = fs::write(self.dir().join("freezer.state"), "THAWED");
-        for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-            let _ = fs::remove_dir(hierarchy.path().join(&self.0));
-        }
+        Self::remove(&self.0);
     }
 }
 

@@ -32,6 +32,7 @@ pub mod pids;
 pub mod played;
 pub mod proc;
 pub mod random;
+pub mod registered;
 pub mod shim;
 pub mod storm;
 pub mod subscriber;

@@ -16,6 +16,7 @@ impl Node {
         command.args([verb, "--id", id, "--bundle"]).arg(bundle);
         command.arg("--runtime-root").arg(self.runtime_root());
         command.arg("--state-dir").arg(self.layout().state());
+        command.arg("--data-dir").arg(self.layout().data());
         command.env("SEXTON_TEST_NODE", self.prefix()).env_remove("SEXTON_STATE_DIR");
         command
     }

@@ -98,6 +98,15 @@ pub async fn add(overseer: &Overseer, request: GcAddRequest) -> Result<(), ApiEr
         let way = if info.state == State::Gc { "is in GC already" } else { "is removed with `sexton rm -f`" };
         return Err(ApiError::new(ErrorCode::AlreadyExists, format!("container {id} is Sexton's own, and {way}")));
     }
+    let (inits, shims) = cx.board.processes();
+    if let Some(pid) = request.pids.iter().find(|pid| inits.contains(*pid) || shims.contains(*pid)) {
+        let (_, all) = cx.board.snapshot();
+        let own = all.iter().find(|info| info.pid == Some(*pid) || info.shim_pid == Some(*pid));
+        let whose = own.map(|info| info.id.to_string()).unwrap_or_default();
+        let text = format!("process {pid} belongs to Sexton's own container {whose}: see `sexton inspect {whose}`");
+        return Err(ApiError::new(ErrorCode::Invalid, text));
+    }
+    let _adding = cx.gc.adding.lock().await;
     let layout = cx.layout.clone();
     let work = move || gc::estate_of_stranger(&layout, request);
     let mut estate = cx.tools.blocking.run(format!("look what is left of {id}"), work).await?;
@@ -105,7 +114,7 @@ pub async fn add(overseer: &Overseer, request: GcAddRequest) -> Result<(), ApiEr
     if let Some(ward) = cx.gc.of(&id) {
         estate.generation = ward.info().generation;
     }
-    gc::tend_durably(cx, Ask::of(estate, GcOrigin::Added)).await.map_err(|e| ApiError::new(ErrorCode::Internal, e))
+    gc::tend_durably(cx, Ask::of(estate, GcOrigin::Added)).await
 }
 
 /// Looks for what nobody owns any more; with `adopt` each gets an entry.
@@ -120,6 +129,7 @@ pub async fn scan(overseer: &Overseer, adopt: bool) -> Result<Vec<Finding>, ApiE
             gc::scan(&cx.layout, &cx.scan, &known)
         }
     };
+    let _adding = if adopt { Some(overseer.cx.gc.adding.lock().await) } else { None };
     let mut findings = Vec::new();
     for mut left in cx.tools.blocking.run("look for what nobody owns", look).await.map_err(failed)? {
         if adopt {
@@ -128,9 +138,7 @@ pub async fn scan(overseer: &Overseer, adopt: bool) -> Result<Vec<Finding>, ApiE
             if let Some(ward) = cx.gc.of(&id) {
                 estate.generation = ward.info().generation;
             }
-            gc::tend_durably(&cx, Ask::of(estate, GcOrigin::Adopted))
-                .await
-                .map_err(|e| ApiError::new(ErrorCode::Internal, e))?;
+            gc::tend_durably(&cx, Ask::of(estate, GcOrigin::Adopted)).await?;
             left.finding.adopted = Some(id);
         }
         findings.push(left.finding);

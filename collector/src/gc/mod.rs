@@ -1,5 +1,6 @@
 //! Cleaning up after a container, at once or later, and looking whether it is clean.
 
+mod added;
 mod attempt;
 mod census;
 mod cgroup_tree;
@@ -26,13 +27,14 @@ mod tend;
 mod wake;
 mod ward;
 
+pub use added::tend_durably;
 pub use doomed::is_doomed;
 pub use entries::remove_lasting;
 pub use freezer::thaw;
 pub use grave::bury;
 pub use obstacle::Obstacle;
 pub use scan::{Known, scan};
-pub use service::{Ask, Gc, restore, take_up, tend, tend_durably};
+pub use service::{Ask, Gc, restore, take_up, tend};
 pub use stranger::estate_of_stranger;
 pub use ward::{Dead, Progress, Ward, shown};
 

@@ -42,6 +42,8 @@ pub struct Gc {
     pub command_timeout: Duration,
     /// Where its tasks run.
     pub tasks: TaskTracker,
+    /// Held by whoever adds what is no container of ours: what bears one name becomes one entry.
+    pub adding: tokio::sync::Mutex<()>,
     wards: Mutex<BTreeMap<Run, Arc<Ward>>>,
     /// Found on disk, and not yet taken up.
     pending: Mutex<BTreeMap<Run, Entry>>,
@@ -75,6 +77,7 @@ impl Gc {
             threads: Arc::new(Semaphore::new(threads)),
             command_timeout,
             tasks,
+            adding: tokio::sync::Mutex::new(()),
             wards: Mutex::default(),
             pending: Mutex::default(),
         }
@@ -167,30 +170,6 @@ pub fn tend(cx: &Arc<Context>, ask: Ask) -> watch::Receiver<Progress> {
         }
     });
     progress
-}
-
-/// The same, once it is durable.
-///
-/// # Errors
-/// If it cannot be written; nothing is cleaned then.
-pub async fn tend_durably(cx: &Arc<Context>, ask: Ask) -> Result<(), String> {
-    let run = (ask.estate.id.clone(), ask.estate.generation);
-    if let Some(ward) = cx.gc.of_run(&run) {
-        if ward.add(&ask) {
-            cx.gc.persist(cx, &ward).await?;
-            ward.wake.notify_one();
-            return Ok(());
-        }
-        // Its entry is being removed.
-        ward.over().await;
-    }
-    let (gc, entry) = (cx.clone(), entry(ask.estate.clone(), ask.origin));
-    let name = format!("note what is to be cleaned of {}", run.0);
-    let (written, entry) = cx.tools.blocking.run(name, move || (gc.gc.entries.write(&entry), entry)).await;
-    written.map_err(|e| format!("write the entry in {}: {e}", cx.layout.gc().display()))?;
-    cx.gc.pending().insert(run, entry);
-    drop(tend(cx, ask));
-    Ok(())
 }
 
 /// Entries that lie on disk; those of containers are taken up by their tasks.

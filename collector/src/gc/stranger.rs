@@ -131,8 +131,93 @@ pub fn bare(id: &ContainerId, runtime: Runtime, bundle: Option<PathBuf>) -> Resu
 }
 
 /// The cgroups that a process is in and that bear the container's name: in others there may be anybody.
-fn own_cgroups(pid: u32, id: &ContainerId) -> Vec<CgroupDir> {
+#[must_use]
+pub fn own_cgroups(pid: u32, id: &ContainerId) -> Vec<CgroupDir> {
     let mut cgroups = cgroup::of_process(pid).unwrap_or_default();
-    cgroups.retain(|cgroup| cgroup.dir.file_name().is_some_and(|name| name.to_string_lossy().contains(id.as_str())));
+    cgroups.retain(|cgroup| cgroup.dir.file_name().is_some_and(|name| bears_name(&name.to_string_lossy(), id)));
     cgroups
+}
+
+/// From this length on an id is nobody else's: short ones, as `1`, are in the names of sessions too.
+const TELLING: usize = 12;
+
+/// Whether a cgroup of this name is the container's: `ID`, `ID.scope`, or `ENGINE-ID.scope` as engines on systemd have it.
+fn bears_name(name: &str, id: &ContainerId) -> bool {
+    let id = id.as_str();
+    if name == id {
+        return true;
+    }
+    let Some(engine) = name.strip_suffix(".scope").and_then(|name| name.strip_suffix(id)) else { return false };
+    engine.is_empty() || (engine.ends_with('-') && id.len() >= TELLING)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_bears_the_whole_name_is_its_own() {
+        let long: ContainerId = "0123456789ab".parse().unwrap();
+        for name in
+            ["0123456789ab", "0123456789ab.scope", "docker-0123456789ab.scope", "cri-containerd-0123456789ab.scope"]
+        {
+            assert!(bears_name(name, &long), "{name}");
+        }
+        for name in [
+            "0123456789abc",
+            "x0123456789ab",
+            "docker-0123456789ab.slice",
+            "0123456789ab-x.scope",
+            "x0123456789ab.scope",
+        ] {
+            assert!(!bears_name(name, &long), "{name}");
+        }
+        let short: ContainerId = "1".parse().unwrap();
+        assert!(bears_name("1", &short) && bears_name("1.scope", &short));
+        assert!(!bears_name("session-1.scope", &short) && !bears_name("system.slice", &"s".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_runtimes_write_down_is_understood() {
+        let own = ProcessIdentity::of(std::process::id()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let note = |name: &str, text: String| {
+            for old in ["state.json", "status"] {
+                let _ = fs::remove_file(dir.path().join(old));
+            }
+            fs::write(dir.path().join(name), text).unwrap();
+            noted(dir.path())
+        };
+        let runc = |start: u64| {
+            format!(
+                r#"{{"id":"c","init_process_pid":{},"init_process_start":{start},"created":"2024-01-01T00:00:00Z",
+                "config":{{"rootfs":"/b/rootfs","labels":["x=y","bundle=/b"]}},"rootless":false,
+                "cgroup_paths":{{"":"/sys/fs/cgroup/unified/c","pids":"/sys/fs/cgroup/pids/c","cpu":"/sys/fs/cgroup/cpu/c",
+                "cpuacct":"/sys/fs/cgroup/cpu/c","odd":"relative"}},"namespace_paths":{{"NEWPID":"/proc/1/ns/pid"}}}}"#,
+                own.pid
+            )
+        };
+        let found = note("state.json", runc(own.start_time));
+        assert_eq!(found.process, Some(own));
+        assert_eq!(found.bundle.as_deref(), Some(Path::new("/b")));
+        let mut dirs: Vec<_> = found.cgroups.iter().map(|cgroup| cgroup.dir.display().to_string()).collect();
+        dirs.sort();
+        assert_eq!(dirs, ["/sys/fs/cgroup/cpu/c", "/sys/fs/cgroup/pids/c", "/sys/fs/cgroup/unified/c"]);
+        assert_eq!(note("state.json", runc(own.start_time + 1)).process, None, "the pid is another's by now");
+        let crun = |start: u64| {
+            format!(
+                r#"{{"pid":{},"process-start-time":{start},"cgroup-path":"no-such/cgroup","scope":null,"rootfs":"/b/rootfs",
+                "systemd-cgroup":false,"bundle":"/b","created":"2024-01-01T00:00:00Z","owner":"root","detached":true,
+                "external_descriptors":"[]"}}"#,
+                own.pid
+            )
+        };
+        let found = note("status", crun(own.start_time));
+        assert_eq!((found.process, found.bundle.as_deref()), (Some(own), Some(Path::new("/b"))));
+        assert_eq!(note("status", crun(own.start_time + 1)).process, None);
+        for damaged in ["", "{", "[]", r#"{"init_process_pid":-1}"#, r#"{"cgroup_paths":["x"]}"#] {
+            let nothing = note("state.json", damaged.into());
+            assert!(nothing.process.is_none() && nothing.cgroups.is_empty() && nothing.bundle.is_none(), "{damaged}");
+        }
+    }
 }

@@ -142,6 +142,7 @@ fn run_of(ward: &Ward) -> Run {
 }
 
 async fn remove(cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), Obstacle> {
+    let _disk = ward.disk.lock().await;
     let run = run_of(ward);
     let (gc, of) = (cx.clone(), run.clone());
     let name = format!("remove the entry of {}", run.0);
@@ -173,6 +174,7 @@ impl Gc {
     /// # Errors
     /// For people.
     pub async fn persist(&self, cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), String> {
+        let _disk = ward.disk.lock().await;
         let (gc, entry) = (cx.clone(), ward.lock().entry.clone());
         let name = format!("note what is to be cleaned of {}", entry.estate.id);
         match cx.tools.blocking.run(name, move || gc.gc.entries.write(&entry)).await {

@@ -54,6 +54,8 @@ pub struct Ward {
     pub progress: watch::Sender<Progress>,
     /// Try now.
     pub wake: Notify,
+    /// Held while its entry is written or removed: what is written last is what is known last.
+    pub disk: tokio::sync::Mutex<()>,
     /// A thread of an earlier attempt is still at it.
     busy: AtomicBool,
 }
@@ -106,6 +108,7 @@ impl Ward {
             inner: Mutex::new(inner),
             progress: watch::channel(Progress::Begun).0,
             wake: Notify::new(),
+            disk: tokio::sync::Mutex::new(()),
             busy: AtomicBool::new(false),
         })
     }

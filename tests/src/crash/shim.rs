@@ -1,6 +1,7 @@
 //! The life of a shim: launch, run, exit, record. A collector listens all the time, or comes only after the crash.
 //!
-//! Every other container waits for a word before it exits, so that it outlives its shim.
+//! Every other container waits for a word before it exits, so that it outlives its shim. Each has registered something
+//! for clean-up, so its launch lies in the data directory too.
 
 use super::{
     containers::{Rest, again, heard_by_now, judge, judge_events, nothing_left, remove, settle},
@@ -13,9 +14,11 @@ use super::{
 use crate::{
     keeper::Keeper,
     node::{Node, Options},
+    registered::Registered,
     subscriber::Subscriber,
     wait::wait_until,
 };
+use sexton_common::ExitStatus;
 use std::{fs, time::Duration};
 
 /// A shim's life ends in this time.
@@ -37,6 +40,7 @@ pub struct Shim {
     opened: bool,
     node: Option<Node>,
     party: Option<Party>,
+    registered: Option<Registered>,
     events: Option<Subscriber>,
 }
 
@@ -45,7 +49,8 @@ impl Shim {
     /// `fault` it is not killed: its disk fails.
     #[must_use]
     pub fn new(depth: u32, alone: bool, fault: Option<Fault>) -> Self {
-        Self { depth, alone, fault, kept: false, keeper: None, opened: false, node: None, party: None, events: None }
+        let (keeper, node, party, registered, events) = (None, None, None, None, None);
+        Self { depth, alone, fault, kept: false, keeper, opened: false, node, party, registered, events }
     }
 
     /// Kills the shim, and in the same moment the collector, which has a keeper.
@@ -59,6 +64,7 @@ impl Shim {
             let node = Node::with(Options { daemon: !self.alone && !self.kept, ..Options::default() });
             self.keeper = self.kept.then(|| Keeper::start(&node));
             self.party = Some(Party::new(&node, "c"));
+            self.registered = Some(Registered::new(node.dir().join("registered")));
             self.node = Some(node);
         }
     }
@@ -67,7 +73,10 @@ impl Shim {
 impl Life for Shim {
     fn crash(&mut self, at: Option<u64>, code: u8) -> Result<Report, String> {
         self.ready();
-        let (Some(node), Some(party)) = (&self.node, &mut self.party) else { unreachable!() };
+        let (Some(node), Some(party), Some(registered)) = (&self.node, &mut self.party, &self.registered) else {
+            unreachable!()
+        };
+        registered.make();
         let waits = code.is_multiple_of(2);
         if waits {
             party.waits(code)
@@ -76,7 +85,8 @@ impl Life for Shim {
         }
         // Who has subscribed to a collector that is killed hears no more.
         self.events = (!self.alone && !self.kept).then(|| node.subscribe());
-        let command = node.shim_command("run", party.id.as_str(), party.bundle());
+        let mut command = node.shim_command("run", party.id.as_str(), party.bundle());
+        command.args(registered.words());
         let words = node.dir().join("shim.words");
         let _ = fs::remove_file(&words);
         let blow = self.fault.map_or(Blow::Kill, |fault| Blow::BadDisk(fault, node.layout().state().into()));
@@ -107,7 +117,9 @@ impl Life for Shim {
     }
 
     fn check(&mut self, report: &Report) -> Result<Outcome, Violation> {
-        let (Some(node), Some(party)) = (&mut self.node, &mut self.party) else { unreachable!() };
+        let (Some(node), Some(party), Some(registered)) = (&mut self.node, &mut self.party, &self.registered) else {
+            unreachable!()
+        };
         let launched = report.ended.is_some_and(|status| status.success());
         let by_itself = self.alone && self.fault.is_some() && launched;
         if by_itself && node.record(&party.id).is_none() {
@@ -130,8 +142,14 @@ impl Life for Shim {
             let expected = matches!(rest, Rest::Stopped(_)).then_some(1);
             judge_events(&heard_by_now(node, events), &party.id, expected)?;
         }
-        if !matches!(rest, Rest::Nothing) {
+        if matches!(rest, Rest::Nothing) {
+            // What a launch that came to nothing has registered is left to whoever asked.
+            registered.unmount();
+        } else {
             remove(node, &party.id)?;
+            let status = if let Rest::Stopped(info) = &rest { info.status } else { None };
+            let status = status.as_ref().and_then(ExitStatus::shell_code).map(|code| code.to_string());
+            registered.is_clean(status.as_deref()).map_err(Violation::leaked)?;
         }
         if let Err(violation) = nothing_left(node) {
             if self.kept {
@@ -155,7 +173,7 @@ impl Life for Shim {
     }
 
     fn start_afresh(&mut self) {
-        (self.events, self.party, self.keeper, self.node) = (None, None, None, None);
+        (self.events, self.registered, self.party, self.keeper, self.node) = (None, None, None, None, None);
     }
 
     fn words(&self) -> String {
@@ -167,7 +185,7 @@ impl Life for Shim {
     }
 
     fn finish(&mut self) {
-        self.events = None;
+        (self.events, self.registered) = (None, None);
         if let Some(node) = self.node.take() {
             if let Some(keeper) = self.keeper.take() {
                 keeper.stop(&node);

@@ -27,9 +27,15 @@ impl Party {
     /// With a bundle of its own.
     #[must_use]
     pub fn new(node: &Node, name: &str) -> Self {
+        Self::with(node, name, |bundle| bundle)
+    }
+
+    /// With a bundle that is changed like this.
+    #[must_use]
+    pub fn with(node: &Node, name: &str, change: impl FnOnce(Bundle) -> Bundle) -> Self {
         let share = node.dir().join("share").join(name);
         fs::create_dir_all(&share).unwrap();
-        let bundle = Bundle::new(node, name).bind(&share, "/gate").sh(SCRIPT).write();
+        let bundle = change(Bundle::new(node, name).bind(&share, "/gate").sh(SCRIPT)).write();
         Self { id: node.id(name), code: 0, bundle, share, gate: None }
     }
 

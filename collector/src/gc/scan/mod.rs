@@ -95,7 +95,7 @@ pub fn scan(layout: &Layout, config: &ScanConfig, known: &Known) -> io::Result<V
     let mut left = runtimes::scan(&config.runtime_roots, known, boot);
     left.extend(cgroups::scan(&config.cgroup_parents, known, boot));
     left.extend(mounts::scan(&config.mount_roots, known, boot)?);
-    left.extend(shims::scan(layout, known, boot));
+    left.extend(shims::scan(layout, &config.runtime_roots, known, boot));
     Ok(left)
 }
 
@@ -121,4 +121,30 @@ fn id_of(name: &str) -> Option<ContainerId> {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "_+-.".contains(c) { c } else { '_' };
         name.chars().map(plain).take(ContainerId::MAX).collect::<String>().parse().ok()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_becomes_an_id_or_none() {
+        let id = |name: &str| id_of(name).map(|id| id.to_string());
+        assert_eq!(id("c1").as_deref(), Some("c1"));
+        assert_eq!(id("with blank\né").as_deref(), Some("with_blank__"));
+        assert_eq!(id("a@b").as_deref(), Some("a_b"));
+        for name in ["", ".", "..", "~new-1", "-x", &"x".repeat(1000), &"é".repeat(200)] {
+            assert!(id(name).is_none_or(|id| id.len() <= ContainerId::MAX && !id.contains(['~', '/', '@'])), "{name}");
+        }
+        assert_eq!(id(&"x".repeat(1000)).map(|id| id.len()), Some(ContainerId::MAX));
+    }
+
+    #[test]
+    fn what_is_around_a_known_place_is_owned_too() {
+        let known = Known { places: vec!["/m/a/b".into()], ..Known::default() };
+        for (path, owned) in [("/m/a/b", true), ("/m/a/b/c", true), ("/m/a", true), ("/m/a/bc", false), ("/m/c", false)]
+        {
+            assert_eq!(known.owns_below(Path::new(path)), owned, "{path}");
+        }
+    }
 }

@@ -26,15 +26,11 @@ fn look(root: &Path, id: ContainerId, known: &Known, boot: BootId) -> Option<Lef
         return None;
     }
     let dir = root.join(id.as_str());
-    // As long as there is none, its maker may be about to write it.
-    let program =
-        [("state.json", "runc"), ("status", "crun")].into_iter().find(|(file, _)| dir.join(file).is_file())?.1;
+    let runtime = runtime(root, &id)?;
     let noted = super::super::stranger::noted(&dir);
     if noted.process.is_some() {
         return None;
     }
-    let mut runtime = Runtime { program: program.into(), root: Some(root.into()), args: Vec::new() };
-    runtime = runtime.clone().resolve().unwrap_or(runtime);
     let estate =
         Estate { runtime: Some(runtime), bundle: noted.bundle, cgroups: noted.cgroups, ..super::bare(&id, boot) };
     let finding = Finding {
@@ -46,4 +42,14 @@ fn look(root: &Path, id: ContainerId, known: &Known, boot: BootId) -> Option<Lef
         adopted: None,
     };
     Some(Left { finding, estate })
+}
+
+/// The runtime that has a container of this name there.
+pub(super) fn runtime(root: &Path, id: &ContainerId) -> Option<Runtime> {
+    let dir = root.join(id.as_str());
+    // As long as there is no such file, its maker may be about to write it.
+    let mut files = [("state.json", "runc"), ("status", "crun")].into_iter();
+    let (_, program) = files.find(|(file, _)| dir.join(file).is_file())?;
+    let runtime = Runtime { program: program.into(), root: Some(root.into()), args: Vec::new() };
+    Some(runtime.clone().resolve().unwrap_or(runtime))
 }

@@ -1,8 +1,9 @@
 //! Shims whose state directory is gone: each holds its own open.
 
 use super::{Known, Left};
+use crate::gc::stranger::own_cgroups;
 use sexton_common::{
-    ContainerId, Layout, ProcessIdentity, cgroup,
+    ContainerId, Layout, ProcessIdentity,
     gc::Estate,
     identity::BootId,
     wire::{Finding, FindingKind},
@@ -12,12 +13,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(super) fn scan(layout: &Layout, known: &Known, boot: BootId) -> Vec<Left> {
+pub(super) fn scan(layout: &Layout, runtime_roots: &[PathBuf], known: &Known, boot: BootId) -> Vec<Left> {
     let containers = layout.containers();
     let containers = containers.canonicalize().unwrap_or(containers);
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter_map(|pid| look(&containers, pid, known, boot)).collect()
+    let found = pids.filter_map(|pid| look(&containers, pid, known, boot));
+    let with_runtime = |left: Left| {
+        let runtime = runtime_roots.iter().find_map(|root| super::runtimes::runtime(root, &left.estate.id));
+        Left { estate: Estate { runtime, ..left.estate }, ..left }
+    };
+    found.map(with_runtime).collect()
 }
 
 fn look(containers: &Path, pid: u32, known: &Known, boot: BootId) -> Option<Left> {
@@ -33,9 +39,8 @@ fn look(containers: &Path, pid: u32, known: &Known, boot: BootId) -> Option<Left
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     let children: Vec<u32> = children.split_ascii_whitespace().filter_map(|child| child.parse().ok()).collect();
     let mut cgroups = Vec::new();
-    for cgroup in children.iter().flat_map(|child| cgroup::of_process(*child).unwrap_or_default()) {
-        let named = cgroup.dir.file_name().is_some_and(|name| name.to_string_lossy().contains(id.as_str()));
-        if named && !cgroups.contains(&cgroup) {
+    for cgroup in children.iter().flat_map(|child| own_cgroups(*child, &id)) {
+        if !cgroups.contains(&cgroup) {
             cgroups.push(cgroup);
         }
     }

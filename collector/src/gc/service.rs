@@ -10,7 +10,7 @@ use super::{
     wake::{Sign, Sources, Wake},
     ward::{Dead, Progress, Ward, entry},
 };
-use crate::{context::Context, exit::Backoff};
+use crate::{backend::Lanes, context::Context, exit::Backoff};
 use sexton_common::{
     ContainerId, Layout, Stamp, WallTime,
     cgroup::CgroupDir,
@@ -46,6 +46,8 @@ pub struct Gc {
     pub sources: Sources,
     /// How many threads it may have at once.
     pub threads: Arc<Semaphore>,
+    /// Where those are tried that were tried before: whoever has just ended does not wait for them (I7).
+    pub lanes: Lanes,
     /// What a clean-up command may take.
     pub command_timeout: Duration,
     /// Where its tasks run.
@@ -75,12 +77,13 @@ pub struct Ask {
 impl Gc {
     /// Without entries.
     #[must_use]
-    pub fn new(layout: Layout, threads: usize, command_timeout: Duration, tasks: TaskTracker) -> Self {
+    pub fn new(layout: Layout, threads: usize, lanes: Lanes, command_timeout: Duration, tasks: TaskTracker) -> Self {
         Self {
             entries: Entries::new(layout),
             figures: Figures::default(),
             sources: Sources::default(),
             threads: Arc::new(Semaphore::new(threads)),
+            lanes,
             command_timeout,
             tasks,
             wards: Mutex::default(),
@@ -235,7 +238,8 @@ async fn work(cx: &Arc<Context>, ward: &Arc<Ward>) {
 }
 
 async fn attempt(cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), Obstacle> {
-    let mut place = cx.tools.lanes.enter().await;
+    let again = ward.lock().entry.attempts > 0;
+    let mut place = if again { &cx.gc.lanes } else { &cx.tools.lanes }.enter().await;
     cx.gc.figures.tried();
     ward.lock().entry.attempts += 1;
     place.during(Attempt::new(cx, ward, cx.deadline).run()).await

@@ -115,7 +115,7 @@ fn what_a_person_reads_of_it_and_what_is_refused() {
     let why = node.sexton(&["gc", "why", id.as_str(), "--json"]).ok().json();
     let holder = &why["obstacles"][0]["holders"][0];
     assert_eq!((&holder["pid"], &holder["frozen_by"]), (&launched.pid.into(), &dir.as_str().into()), "{why}");
-    assert_eq!(node.sexton(&["inspect", "--node"]).ok().json()["gc"]["entries"], 1);
+    assert_eq!(node.sexton(&["inspect", "--node", "--json"]).ok().json()["gc"]["entries"], 1);
 
     let refused = |args: &[&str]| {
         let said = node.sexton(args);

@@ -21,6 +21,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// How long is waited for killed processes in one attempt; their pidfds tell of their end later.
 const DIE_WITHIN: Duration = Duration::from_millis(500);
+/// The same where they were in the way the last time: what is new is heard, and a thread is not spent on waiting.
+const STILL_DIE_WITHIN: Duration = Duration::from_millis(20);
 /// What a thread may be late.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -184,7 +186,9 @@ impl<'a> Attempt<'a> {
     async fn processes(&self) -> Done {
         let Estate { cgroups, processes, .. } = &self.estate;
         let (cgroups, processes, spared) = (cgroups.clone(), processes.clone(), self.spared());
-        let until = self.until().min(std::time::Instant::now() + DIE_WITHIN);
+        let again = self.ward.lock().obstacle.as_ref().is_some_and(|(obstacle, _)| obstacle.step == Step::Processes);
+        let within = if again { STILL_DIE_WITHIN } else { DIE_WITHIN };
+        let until = self.until().min(std::time::Instant::now() + within);
         let work = move || {
             let left = processes::look(&cgroups, &processes, &spared).is_some();
             processes::end(&cgroups, &processes, &spared, until).map(|()| left)

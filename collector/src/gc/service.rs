@@ -10,7 +10,7 @@ use super::{
     wake::Sources,
     ward::{Dead, Progress, Ward, entry},
 };
-use crate::context::Context;
+use crate::{backend::Lanes, context::Context};
 use sexton_common::{
     ContainerId, Layout,
     cgroup::CgroupDir,
@@ -38,6 +38,8 @@ pub struct Gc {
     pub sources: Sources,
     /// How many threads it may have at once.
     pub threads: Arc<Semaphore>,
+    /// Where those are tried that were tried before: whoever has just ended does not wait for them (I7).
+    pub lanes: Lanes,
     /// What a clean-up command may take.
     pub command_timeout: Duration,
     /// Where its tasks run.
@@ -69,12 +71,13 @@ pub struct Ask {
 impl Gc {
     /// Without entries.
     #[must_use]
-    pub fn new(layout: Layout, threads: usize, command_timeout: Duration, tasks: TaskTracker) -> Self {
+    pub fn new(layout: Layout, threads: usize, lanes: Lanes, command_timeout: Duration, tasks: TaskTracker) -> Self {
         Self {
             entries: Entries::new(layout),
             figures: Figures::default(),
             sources: Sources::default(),
             threads: Arc::new(Semaphore::new(threads)),
+            lanes,
             command_timeout,
             tasks,
             adding: tokio::sync::Mutex::new(()),

@@ -66,7 +66,8 @@ pub(super) async fn work(cx: &Arc<Context>, ward: &Arc<Ward>) {
 }
 
 async fn attempt(cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), Obstacle> {
-    let mut place = cx.tools.lanes.enter().await;
+    let again = ward.lock().entry.attempts > 0;
+    let mut place = if again { &cx.gc.lanes } else { &cx.tools.lanes }.enter().await;
     cx.gc.figures.tried();
     ward.lock().entry.attempts += 1;
     place.during(Attempt::new(cx, ward, cx.deadline).run()).await

@@ -1,13 +1,13 @@
 //! One attempt to clean up: the steps of the plan, each until it is seen to be done (I5).
 
 use super::{
-    Gc, Obstacle, cgroups, files, mounts,
+    FOR, Gc, Obstacle, cgroups, files, mounts,
     plan::{Case, plan},
     processes::{self, Spared},
     rootfs,
     ward::{Dead, Occupied, Ward, is_of_today},
 };
-use crate::{context::Context, exit::write_record};
+use crate::{backend::Outcome, context::Context, exit::write_record};
 use sexton_common::{
     ExitStatus,
     cgroup::CgroupDir,
@@ -209,7 +209,7 @@ impl<'a> Attempt<'a> {
             if self.is_anothers().await? {
                 return Ok(false);
             }
-            let outcome = self.cx.tools.runtimes.run(&runtime, "delete", options, &self.estate.id, self.share()).await;
+            let outcome = self.ask(&runtime, "delete", options).await?;
             match self.known_to(&runtime).await? {
                 None => return Ok(true),
                 Some(left) if outcome.ok => words = left,
@@ -217,6 +217,15 @@ impl<'a> Attempt<'a> {
             }
         }
         Err(Obstacle::new(Step::Runtime, words))
+    }
+
+    /// Runs it, if none is there of an earlier attempt.
+    async fn ask(&self, runtime: &Runtime, verb: &str, options: &[&str]) -> Result<Outcome, Obstacle> {
+        let (id, lingering) = (&self.estate.id, &self.cx.gc.lingering);
+        lingering.are_gone(id, Step::Runtime)?;
+        let outcome = self.cx.tools.runtimes.run(runtime, verb, options, id, self.share()).await;
+        outcome.left.iter().for_each(|process| lingering.add(id, *process));
+        Ok(outcome)
     }
 
     /// Another run may have the name by now: the runtime knows names only.
@@ -235,7 +244,7 @@ impl<'a> Attempt<'a> {
             let there = self.block(Step::Runtime, "look at the runtime's state", there).await?;
             return Ok(there.map(|dir| format!("the runtime still has {dir}")));
         }
-        let outcome = self.cx.tools.runtimes.run(runtime, "state", &[], id, self.share()).await;
+        let outcome = self.ask(runtime, "state", &[]).await?;
         // No answer is not a no: what cannot be asked has not been seen to be gone.
         if !outcome.answered {
             return Err(Obstacle::new(Step::Runtime, outcome.words));
@@ -337,9 +346,11 @@ impl<'a> Attempt<'a> {
         let done = self.ward.lock().entry.commands_done as usize;
         let commands = self.estate.cleanup.exec.clone();
         for (index, command) in commands.iter().enumerate().skip(done) {
+            self.cx.gc.lingering.are_gone(&self.estate.id, Step::Commands)?;
             let outcome = self.cx.tools.runtimes.shell(command, &self.surroundings(), self.cx.gc.command_timeout).await;
+            outcome.left.iter().for_each(|process| self.cx.gc.lingering.add(&self.estate.id, *process));
             tracing::info!(id = %self.estate.id, command, ok = outcome.ok, output = outcome.words, "clean-up command");
-            self.ward.lock().output = Some(outcome.words.clone());
+            self.ward.lock().output = Some(outcome.said.clone()).filter(|said| !said.is_empty());
             if !outcome.ok {
                 let what =
                     format!("clean-up command {} of {}, `{command}`: {}", index + 1, commands.len(), outcome.words);
@@ -362,7 +373,7 @@ impl<'a> Attempt<'a> {
         let status = self.dead.as_ref().map(|dead| dead.verdict.record.status);
         let code = status.as_ref().and_then(ExitStatus::shell_code);
         [
-            ("SEXTON_ID", estate.id.to_string()),
+            (FOR, estate.id.to_string()),
             ("SEXTON_GENERATION", estate.generation.to_string()),
             ("SEXTON_BUNDLE", estate.bundle.as_ref().map(|bundle| bundle.display().to_string()).unwrap_or_default()),
             ("SEXTON_STATUS", code.map(|code| code.to_string()).unwrap_or_default()),

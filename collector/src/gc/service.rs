@@ -7,6 +7,7 @@ use super::{
     Attempt, Entries, Obstacle,
     entries::Run,
     figures::Figures,
+    lingering::Lingering,
     wake::{Sign, Sources, Wake},
     ward::{Dead, Progress, Ward, entry},
 };
@@ -44,6 +45,8 @@ pub struct Gc {
     pub figures: Figures,
     /// What wakes it.
     pub sources: Sources,
+    /// Programs that were killed and do not die.
+    pub lingering: Lingering,
     /// How many threads it may have at once.
     pub threads: Arc<Semaphore>,
     /// What a clean-up command may take.
@@ -80,6 +83,7 @@ impl Gc {
             entries: Entries::new(layout),
             figures: Figures::default(),
             sources: Sources::default(),
+            lingering: Lingering::default(),
             threads: Arc::new(Semaphore::new(threads)),
             command_timeout,
             tasks,

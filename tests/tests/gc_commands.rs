@@ -1,4 +1,5 @@
 //! Clean-up commands: after everything else, in their order, each until it ends with 0. And network namespaces.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot unwrap fails")]
 
 use sexton_common::{ContainerId, ExitStatus, cleanup::Cleanup, gc::Step, wire::State};
 use sexton_tests::{

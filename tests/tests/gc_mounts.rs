@@ -1,5 +1,6 @@
 //! What is mounted in a container's root file system and where it said so is unmounted, whoever holds it is named, and
 //! nothing else is touched.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot unwrap fails")]
 
 use sexton_common::{
     ContainerId, ExitStatus,
@@ -166,7 +167,7 @@ fn what_was_registered_is_unmounted_and_what_is_below_a_registered_path_too() {
     let options = ["--cleanup-mount", point.to_str().unwrap(), "--cleanup-path", path.to_str().unwrap()];
     node.run_cli(&id, &bundle, &options);
     ends(&node, &id);
-    assert_eq!(leftovers::mounts(&node), [neighbour.clone()]);
+    assert_eq!(leftovers::mounts(&node), std::slice::from_ref(&neighbour));
     assert_eq!(leftovers::entries(&point), Vec::<PathBuf>::new(), "the point itself stays");
     assert!(!path.exists());
     assert_eq!(fs::read_to_string(host.join("file")).unwrap(), "x");

@@ -1,5 +1,6 @@
 //! A runtime that hangs, lies, dies or is gone holds up its own container until it does what it is for, and never runs
 //! twice at once.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot unwrap fails")]
 
 use sexton_common::{ExitStatus, gc::Step, runtime::Runtime, wire::State};
 use sexton_tests::{

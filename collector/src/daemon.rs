@@ -39,6 +39,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Stopping takes at most this.
 const STOP_WITHIN: Duration = Duration::from_millis(900);
+/// How long the look for what a killed predecessor has left may take.
+const PREDECESSOR_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long the lock of a dead sextond may still be held by a child of its that has not execed yet.
 const INHERITED_FOR: Duration = Duration::from_secs(2);
@@ -108,7 +110,7 @@ pub async fn run(
     let mut hangup = signal(SignalKind::hangup()).map_err(failed("wait for SIGHUP"))?;
 
     let cancel = CancellationToken::new();
-    let runtimes = Runtimes::new(children_nofile);
+    let runtimes = Runtimes::new(children_nofile, layout.state());
     let (first, again) = (budget.runtimes.div_ceil(2), budget.runtimes / 2);
     let tools = Tools { runtimes, lanes: Lanes::new(first), blocking: Blocking::default() };
     let tasks = TaskTracker::new();
@@ -138,6 +140,14 @@ pub async fn run(
     overseer.tasks.spawn(api::serve(overseer.clone(), listener, api::watch_socket(layout), children_nofile));
     let births =
         Births::watch(&layout.containers()).map_err(failed(format!("watch {}", layout.containers().display())))?;
+    // Before anything of ours runs: never two at once for one container.
+    let ended = overseer.cx.tools.blocking.run("end what a killed sextond has left", {
+        let (cx, state) = (overseer.cx.clone(), layout.state().to_owned());
+        move || cx.gc.lingering.end_all(&state)
+    });
+    if tokio::time::timeout(PREDECESSOR_WITHIN, ended).await.is_err() {
+        tracing::warn!("what a killed sextond has left cannot be looked for: /proc hangs");
+    }
     // Before the scan: what an earlier collector was at is taken up by the containers' own tasks.
     let left = overseer.cx.tools.blocking.run("read what is to be cleaned", {
         let cx = overseer.cx.clone();

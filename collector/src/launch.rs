@@ -37,6 +37,15 @@ pub async fn launch(
         let text = format!("the bundle {} must be an absolute path", request.bundle.display());
         return Err(ApiError::new(ErrorCode::Invalid, text));
     }
+    if !request.cleanup.is_empty() {
+        let (cleanup, layout) = (request.cleanup.clone(), cx.layout.clone());
+        let check = move || cleanup.checked(&layout);
+        // The shim looks again, and keeps what it has seen; here it is only told who is to blame.
+        let checked = cx.tools.blocking.run(format!("look at what {} registers", request.id), check);
+        if let Ok(Err(refused)) = timeout(TURN_WITHIN, checked).await {
+            return Err(ApiError::new(ErrorCode::Invalid, refused.to_string()));
+        }
+    }
     // Each is a few descriptors: a storm of launches must not take those of everything else.
     let Ok(Ok(_place)) = timeout(TURN_WITHIN, cx.launches.acquire()).await else {
         let text =
@@ -59,10 +68,6 @@ pub async fn launch(
     command.arg("--create-timeout").arg(format!("{}ms", step.as_millis()));
     let Cleanup { paths, mounts, netns, exec } = &request.cleanup;
     for (option, all) in [("--cleanup-path", paths), ("--cleanup-mount", mounts), ("--cleanup-netns", netns)] {
-        if let Some(relative) = all.iter().find(|path| !path.is_absolute()) {
-            let text = format!("{option} {} must be an absolute path", relative.display());
-            return Err(ApiError::new(ErrorCode::Invalid, text));
-        }
         command.args(all.iter().map(|path| format!("{option}={}", path.display())));
     }
     command.args(exec.iter().map(|text| format!("--cleanup-exec={text}")));
@@ -100,7 +105,11 @@ pub async fn launch(
         let words = String::from_utf8_lossy(&output.stderr);
         let words = words.trim();
         let text = if words.is_empty() { format!("{shim}: {}", output.status) } else { words.to_owned() };
-        let code = if text.contains("exists already") { ErrorCode::AlreadyExists } else { ErrorCode::RuntimeFailed };
+        let code = match () {
+            () if text.contains("exists already") => ErrorCode::AlreadyExists,
+            () if text.contains(&format!("container {} is in GC", request.id)) => ErrorCode::InGc,
+            () => ErrorCode::RuntimeFailed,
+        };
         let exit_code = output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(125);
         return Err(ApiError { exit_code, ..ApiError::new(code, text) });
     }

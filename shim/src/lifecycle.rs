@@ -39,7 +39,9 @@ pub fn launch(plan: Plan, home: Home) -> Result<(Launched, Watch), Failed> {
     let doing = format!("launch {}", plan.id);
     let failed = |e: io::Error| Failure::ours(format!("{doing}: {e}"));
     // The runtime knows it then too, but the way out is another.
-    if plan.layout.container(&plan.id).path().symlink_metadata().is_ok() {
+    let there = |path: &std::path::Path| path.symlink_metadata().is_ok();
+    // What is in GC cannot be removed either: that is said first.
+    if there(plan.layout.container(&plan.id).path()) && !there(&plan.layout.gc_entry(&plan.id)) {
         return Err(Failure::ours(NoPlace::Taken(plan.id).to_string()).into());
     }
     if lasting::in_gc(&plan) {

@@ -21,6 +21,7 @@ pub mod disk;
 pub mod fake;
 pub mod foreign;
 pub mod gc;
+pub mod gc_things;
 pub mod helper;
 pub mod keeper;
 pub mod leftovers;

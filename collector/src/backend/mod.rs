@@ -2,4 +2,4 @@
 
 mod oci;
 
-pub use oci::{Lanes, Runtimes};
+pub use oci::{Lanes, Outcome, Runtimes};

@@ -4,10 +4,20 @@
 //! well when it is not. It runs in a process group of its own, which is killed at the deadline, and callers
 //! look for themselves at what it has done (I5).
 
-use crate::sys;
+use crate::{
+    gc::{FOR, MARK},
+    sys,
+};
 use rustix::process::{Pid, Rlimit, Signal, kill_process_group};
-use sexton_common::{ContainerId, runtime::Runtime};
-use std::{ffi::OsString, io, process::Stdio, sync::Arc, time::Duration};
+use sexton_common::{ContainerId, ProcessIdentity, runtime::Runtime};
+use std::{
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process::Command,
@@ -16,7 +26,7 @@ use tokio::{
 };
 
 /// The most of a runtime's words that are kept.
-const WORDS: u64 = 4096;
+const WORDS: usize = 4096;
 
 /// How many runtimes run at once.
 ///
@@ -78,19 +88,44 @@ pub struct Outcome {
     pub answered: bool,
     /// What it said on stderr, trimmed, or what became of it.
     pub words: String,
+    /// The end of what it said, whatever became of it.
+    pub said: String,
+    /// It was killed, and is not dead.
+    pub left: Option<ProcessIdentity>,
+}
+
+impl Outcome {
+    /// Of one that did not end by itself.
+    fn none(words: String, said: String) -> Self {
+        Self { ok: false, answered: false, words, said, left: None }
+    }
+}
+
+/// What became of a program.
+enum Ended {
+    /// It ended by itself.
+    Itself(Outcome),
+    /// It had to be killed.
+    Killed {
+        /// What it had said.
+        said: String,
+        /// It, if it is not dead.
+        left: Option<ProcessIdentity>,
+    },
 }
 
 /// Runs runtimes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Runtimes {
     nofile: Rlimit,
+    state: PathBuf,
 }
 
 impl Runtimes {
-    /// Its children get `nofile` as their limit.
+    /// Its children get `nofile` as their limit; those that clean up can be told by this state directory.
     #[must_use]
-    pub fn new(nofile: Rlimit) -> Self {
-        Self { nofile }
+    pub fn new(nofile: Rlimit, state: &Path) -> Self {
+        Self { nofile, state: state.into() }
     }
 
     /// Runs `verb` for the container. Ends at the deadline at the latest: the process group is killed then,
@@ -112,19 +147,24 @@ impl Runtimes {
             .stderr(Stdio::piped())
             .current_dir("/")
             .process_group(0);
+        // Somebody waits for a start, and what its hooks leave running belongs to the container.
+        if verb != "start" {
+            command.env(MARK, &self.state).env(FOR, id.as_str());
+        }
         let name = || format!("{} {verb} {id}", runtime.program.display());
         match self.spawn_and_wait(&mut command, deadline).await {
-            Ok(Some(mut outcome)) => {
+            Ok(Ended::Itself(mut outcome)) => {
                 if !outcome.ok {
                     outcome.words = format!("{}: {}", name(), outcome.words);
                 }
                 outcome
             }
-            Ok(None) => {
-                let words = format!("{} was not done after {deadline:?}: killed", name());
-                Outcome { ok: false, answered: false, words }
+            Ok(Ended::Killed { said, left }) => {
+                let colon = if said.is_empty() { "" } else { ": " };
+                let words = format!("{} was not done after {deadline:?}: killed{colon}{said}", name());
+                Outcome { left, ..Outcome::none(words, said) }
             }
-            Err(e) => Outcome { ok: false, answered: false, words: format!("run {}: {e}", name()) },
+            Err(e) => Outcome::none(format!("run {}: {e}", name()), String::new()),
         }
     }
 
@@ -135,6 +175,7 @@ impl Runtimes {
         command
             .arg("-c")
             .arg(format!("exec >&2\n{text}"))
+            .env(MARK, &self.state)
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -142,14 +183,15 @@ impl Runtimes {
             .current_dir("/")
             .process_group(0);
         match self.spawn_and_wait(&mut command, deadline).await {
-            Ok(Some(outcome)) => outcome,
-            Ok(None) => Outcome { ok: false, answered: false, words: format!("not done after {deadline:?}: killed") },
-            Err(e) => Outcome { ok: false, answered: false, words: format!("run /bin/sh: {e}") },
+            Ok(Ended::Itself(outcome)) => outcome,
+            Ok(Ended::Killed { said, left }) => {
+                Outcome { left, ..Outcome::none(format!("not done after {deadline:?}: killed"), said) }
+            }
+            Err(e) => Outcome::none(format!("run /bin/sh: {e}"), String::new()),
         }
     }
 
-    /// `None` if it had to be killed.
-    async fn spawn_and_wait(&self, command: &mut Command, deadline: Duration) -> io::Result<Option<Outcome>> {
+    async fn spawn_and_wait(&self, command: &mut Command, deadline: Duration) -> io::Result<Ended> {
         sys::prepare_child(command, self.nofile);
         let mut child = command.spawn()?;
         let stderr = child.stderr.take();
@@ -169,19 +211,22 @@ impl Runtimes {
             };
             timeout(deadline, work).await
         };
+        let said = trimmed(&words);
         match ended {
             Ok(status) => {
                 group.0 = None;
                 let status = status?;
-                let said = String::from_utf8_lossy(&words).trim().to_owned();
-                let words = if said.is_empty() { status.to_string() } else { said };
-                Ok(Some(Outcome { ok: status.success(), answered: status.code().is_some(), words }))
+                let words = if said.is_empty() { status.to_string() } else { said.clone() };
+                let (ok, answered) = (status.success(), status.code().is_some());
+                Ok(Ended::Itself(Outcome { ok, answered, words, said, left: None }))
             }
             Err(_late) => {
+                // It is not reaped yet, so its pid is nobody else's.
+                let leader = child.id().and_then(|pid| ProcessIdentity::of(pid).ok());
                 drop(group);
                 // A process in D state does not die of SIGKILL; tokio reaps it when it does.
-                let _ = timeout(Duration::from_millis(500), child.wait()).await;
-                Ok(None)
+                let dead = timeout(Duration::from_millis(500), child.wait()).await.is_ok();
+                Ok(Ended::Killed { said, left: leader.filter(|_| !dead) })
             }
         }
     }
@@ -189,10 +234,21 @@ impl Runtimes {
 
 async fn read_some(from: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) {
     if let Some(mut from) = from {
-        let _ = (&mut from).take(WORDS).read_to_end(into).await;
-        // The rest is read and dropped, or a talkative runtime would wait for us for ever.
-        let _ = tokio::io::copy(&mut from, &mut tokio::io::sink()).await;
+        // The last words are why it failed. All is read, or a talkative program would wait for us for ever.
+        while from.read_buf(into).await.is_ok_and(|count| count > 0) {
+            if into.len() > 4 * WORDS {
+                into.drain(..into.len() - WORDS);
+            }
+        }
     }
+}
+
+/// The end of it.
+fn trimmed(words: &[u8]) -> String {
+    let end = words.get(words.len().saturating_sub(WORDS)..).unwrap_or_default();
+    let text = String::from_utf8_lossy(end);
+    let cut = if end.len() < words.len() { "..." } else { "" };
+    format!("{cut}{}", text.trim())
 }
 
 /// A process group whose leader is not reaped yet; killed when this is dropped.
@@ -221,7 +277,9 @@ mod tests {
     async fn run(text: &str, deadline: Duration) -> Outcome {
         let dir = tempfile::tempdir().unwrap();
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-        Runtimes::new(limit).run(&script(&dir, text), "delete", &["--force"], &"c".parse().unwrap(), deadline).await
+        Runtimes::new(limit, dir.path())
+            .run(&script(&dir, text), "delete", &["--force"], &"c".parse().unwrap(), deadline)
+            .await
     }
 
     const LONG: Duration = Duration::from_secs(30);
@@ -239,8 +297,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_flood_of_words_is_cut_and_does_not_block() {
-        let outcome = run("yes | head -c 1000000 >&2; exit 1", LONG).await;
+        let outcome = run("yes | head -c 1000000 >&2; echo the reason >&2; exit 1", LONG).await;
         assert!(!outcome.ok && outcome.words.len() < 6000, "{}", outcome.words.len());
+        assert!(outcome.words.ends_with("the reason"), "{}", outcome.words);
     }
 
     #[tokio::test]

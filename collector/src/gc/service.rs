@@ -7,6 +7,7 @@ use super::{
     Entries,
     entries::Run,
     figures::Figures,
+    lingering::Lingering,
     wake::Sources,
     ward::{Dead, Progress, Ward, entry},
 };
@@ -36,6 +37,8 @@ pub struct Gc {
     pub figures: Figures,
     /// What wakes it.
     pub sources: Sources,
+    /// Programs that were killed and do not die.
+    pub lingering: Lingering,
     /// How many threads it may have at once.
     pub threads: Arc<Semaphore>,
     /// Where those are tried that were tried before: whoever has just ended does not wait for them (I7).
@@ -76,6 +79,7 @@ impl Gc {
             entries: Entries::new(layout),
             figures: Figures::default(),
             sources: Sources::default(),
+            lingering: Lingering::default(),
             threads: Arc::new(Semaphore::new(threads)),
             lanes,
             command_timeout,

@@ -1,7 +1,7 @@
 //! The runtime's own clean-up.
 
 use super::{Attempt, Done};
-use crate::gc::Obstacle;
+use crate::{backend::Outcome, gc::Obstacle};
 use sexton_common::{gc::Step, runtime::Runtime};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -25,7 +25,7 @@ impl Attempt<'_> {
             if self.is_anothers().await? {
                 return Ok(false);
             }
-            let outcome = self.cx.tools.runtimes.run(&runtime, "delete", options, &self.estate.id, self.share()).await;
+            let outcome = self.ask(&runtime, "delete", options).await?;
             match self.known_to(&runtime).await? {
                 None => return Ok(true),
                 Some(left) if outcome.ok => words = left,
@@ -33,6 +33,15 @@ impl Attempt<'_> {
             }
         }
         Err(Obstacle::new(Step::Runtime, words))
+    }
+
+    /// Runs it, if none is there of an earlier attempt.
+    async fn ask(&self, runtime: &Runtime, verb: &str, options: &[&str]) -> Result<Outcome, Obstacle> {
+        let (id, lingering) = (&self.estate.id, &self.cx.gc.lingering);
+        lingering.are_gone(id, Step::Runtime)?;
+        let outcome = self.cx.tools.runtimes.run(runtime, verb, options, id, self.share()).await;
+        outcome.left.iter().for_each(|process| lingering.add(id, *process));
+        Ok(outcome)
     }
 
     /// Another run may have the name by now: the runtime knows names only.
@@ -51,7 +60,7 @@ impl Attempt<'_> {
             let there = self.block(Step::Runtime, "look at the runtime's state", there).await?;
             return Ok(there.map(|dir| format!("the runtime still has {dir}")));
         }
-        let outcome = self.cx.tools.runtimes.run(runtime, "state", &[], id, self.share()).await;
+        let outcome = self.ask(runtime, "state", &[]).await?;
         // No answer is not a no: what cannot be asked has not been seen to be gone.
         if !outcome.answered {
             return Err(Obstacle::new(Step::Runtime, outcome.words));

@@ -46,6 +46,7 @@ fn in_gc(node: &Node, name: &str, flag: &Flag) -> (ContainerId, PathBuf) {
     let (id, bundle) = (node.id(name), Bundle::new(node, name).sh("exit 5").write());
     node.run_owning(&id, &bundle, flag.cleanup());
     assert_eq!(node.wait_gc(&id).step, Step::Commands);
+    node.wait_state(&id, State::Gc);
     (id, bundle)
 }
 

@@ -200,7 +200,7 @@ fn all_are_tried_again_and_counted() {
         let done = after.done.iter().find(|(done, _)| *done == step).map_or(0, |(_, count)| *count);
         assert_eq!(done, 3, "{step}: {after:?}");
     }
-    let shown = node.sexton(&["inspect", "--node"]).ok();
+    let shown = node.sexton(&["inspect", "--node", "--json"]).ok();
     assert_eq!(shown.json()["gc"]["attempts"], 9, "{shown:?}");
     node.finish();
 }

@@ -189,8 +189,8 @@ impl Hanging {
         // A lock goes with its process, whoever reaps it, and the children do not have it.
         let text = format!(
             "echo begin >> {at}/notes; exec 9>{at}/lock; flock -n 9 || echo overlap >> {at}/notes; trap '' TERM; \
-             if [ -e {at}/flag ]; then sleep 100000 9>&- & echo $! >> {at}/children; {how}; fi; \
-             while [ -e {at}/flag ]; do sleep 0.1 9>&-; done"
+             if [ -e {at}/flag ]; then sleep 100000 9>&- & child=$!; echo $child >> {at}/children; {how}; fi; \
+             while [ -e {at}/flag ]; do sleep 0.1 9>&-; done; [ -z \"$child\" ] || kill -9 $child"
         );
         let runtime = node.runtime_but("hanging-runc", "delete", &text);
         Self { dir, runtime }

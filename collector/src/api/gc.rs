@@ -56,12 +56,23 @@ pub async fn retry(overseer: &Overseer, id: Option<&ContainerId>) -> Result<Vec<
         Some(id) => vec![find(overseer, id)?],
         None => overseer.cx.gc.waiting(),
     };
-    let attempts: Vec<_> = wards.iter().map(|ward| (ward.progress.subscribe(), ward.wake.notify_one())).collect();
+    let ask = |ward: &Arc<Ward>| {
+        let (progress, before) = (ward.progress.subscribe(), ward.lock().entry.attempts);
+        ward.wake.notify_one();
+        (progress, before)
+    };
+    let attempts: Vec<_> = wards.iter().map(ask).collect();
     let deadline = overseer.cx.deadline + SLACK;
     let all = async {
-        for (mut progress, ()) in attempts {
+        for (mut progress, before) in attempts {
+            // One that had begun when it was asked says nothing about now.
+            let is_new = |progress: &Progress| match progress {
+                Progress::Begun => false,
+                Progress::InTheWay { attempts, .. } => *attempts > before,
+                Progress::Clean | Progress::Forgotten => true,
+            };
             // Its sender is ours.
-            let _ = progress.changed().await;
+            let _ = progress.wait_for(is_new).await;
         }
     };
     // What takes longer is in the list that is answered.

@@ -3,9 +3,10 @@
 
 use super::{Obstacle, obstacle::Holder};
 use crate::sys;
+use nix::unistd::{getpgid, getsid};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, Signal, getpgid, getsid, kill_process_group},
+    process::{Pid, Signal, kill_process_group},
 };
 use sexton_common::{
     ContainerId, ProcessIdentity,
@@ -102,7 +103,9 @@ fn is_alive(process: &ProcessIdentity) -> bool {
 
 /// In a session that is older than it: it was put there by who began it, and did not leave it as daemons do.
 fn leads_its_group(pid: u32) -> bool {
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
+    // rustix' would not do: a kernel thread's are 0.
+    let Ok(raw) = i32::try_from(pid) else { return false };
+    let pid = nix::unistd::Pid::from_raw(raw);
     getpgid(Some(pid)) == Ok(pid) && getsid(Some(pid)).is_ok_and(|session| session != pid)
 }
 
@@ -162,7 +165,7 @@ mod tests {
         let (mut forked, daemon) = leader(state, "setsid sleep 1000 > /dev/null & echo $!");
         done.wait().unwrap();
         forked.wait().unwrap();
-        while getsid(Pid::from_raw(daemon as i32)).unwrap().as_raw_nonzero().get() != daemon as i32 {
+        while getsid(Some(nix::unistd::Pid::from_raw(daemon as i32))).unwrap().as_raw() != daemon as i32 {
             std::thread::yield_now();
         }
         let lingering = Lingering::default();

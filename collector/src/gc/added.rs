@@ -35,7 +35,7 @@ pub async fn tend_durably(cx: &Arc<Context>, ask: Ask) -> Result<(), ApiError> {
 }
 
 /// What may be put into one entry: what is learned while it is cleaned has to have room in its file too.
-const MOST: usize = 40 * 1024;
+pub const MOST: usize = 40 * 1024;
 
 async fn write(cx: &Arc<Context>, entry: Entry) -> Result<Entry, ApiError> {
     let id = entry.estate.id.clone();

@@ -160,8 +160,9 @@ pub fn place(fds: &[BorrowedFd<'_>], first: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a file system on this device is alive, mounted or not; `None` where the kernel cannot be asked. Waits for a server
-/// that answers for the file system.
+/// Whether a file system on this device is alive, mounted or not; `None` where the kernel cannot be asked, or where what has
+/// an anonymous number has no room at all: then it may be one of the kernel's own that got the number later and is in nobody's
+/// mount table, as every IPC namespace has one for its message queues. Waits for a server that answers for the file system.
 #[must_use]
 pub fn filesystem_lives(major: u32, minor: u32) -> Option<bool> {
     #[cfg(target_arch = "x86_64")]
@@ -173,6 +174,8 @@ pub fn filesystem_lives(major: u32, minor: u32) -> Option<bool> {
         // SAFETY: the kernel writes a `struct ustat`, 32 bytes, to `room`, which has 64.
         let done = unsafe { nix::libc::syscall(nix::libc::SYS_ustat, device, room.as_mut_ptr()) };
         match (done, io::Error::last_os_error().raw_os_error()) {
+            // Free blocks are its first 4 bytes, free inodes the second 8.
+            (0, _) if major == 0 && room[0] & 0xffff_ffff == 0 && room[1] == 0 => None,
             (0, _) => Some(true),
             (_, Some(nix::libc::EINVAL)) => Some(false),
             (_, Some(nix::libc::ENOSYS | nix::libc::EPERM)) => None,

@@ -1,5 +1,5 @@
 //! `sexton gc add`: what some other engine left behind, here plain runc, is cleaned as if it were ours.
-#![allow(clippy::unwrap_used, reason = "a test that cannot unwrap fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot unwrap fails")]
 
 use sexton_common::{ContainerId, ProcessIdentity, gc::GcOrigin, wire::ErrorCode};
 use sexton_tests::{

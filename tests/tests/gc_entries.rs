@@ -16,7 +16,7 @@ use std::{fs, os::unix::fs::FileExt};
 const FAST: &str = "[exit]\nbackoff_first = \"200ms\"\nbackoff_max = \"400ms\"\n";
 
 /// A container that has exited with 7, and cannot be cleaned as long as the process lives.
-fn stuck(node: &Node, name: &str, first: impl FnOnce(&Gate)) -> (ContainerId, Registered, Sleeper) {
+fn stuck(node: &Node, name: &str, first: impl FnOnce()) -> (ContainerId, Registered, Sleeper, Gate) {
     let id = node.id(name);
     let registered = Registered::new(node.dir().join("registered").join(name));
     let holder = registered.holder();
@@ -24,9 +24,10 @@ fn stuck(node: &Node, name: &str, first: impl FnOnce(&Gate)) -> (ContainerId, Re
     let mut request = node.launch_request(&id, &bundle.write(), Mode::Run);
     request.cleanup = registered.cleanup();
     let _ = node.launch(request).unwrap();
-    first(&gate);
+    first();
     gate.exit(7);
-    (id, registered, holder)
+    // It is kept: what is in a FIFO that nobody has open is lost.
+    (id, registered, holder, gate)
 }
 
 #[test]
@@ -35,7 +36,7 @@ fn it_is_durable_before_it_is_tried_again_and_a_kill_at_any_time_changes_nothing
         return;
     }
     let mut node = Node::with(Options { daemon: true, config: FAST.into() });
-    let (id, registered, holder) = stuck(&node, "c", |_| {});
+    let (id, registered, holder, _gate) = stuck(&node, "c", || {});
     let first = node.wait_gc(&id);
     // Right when it is seen first, whether it is on disk yet or not.
     let tried_once = first.attempts == 1;
@@ -128,7 +129,7 @@ fn on_a_full_disk_it_is_known_all_the_same() {
     let other = node.id("other");
     let (bundle, gate) = Bundle::new(&node, "other").gated();
     node.run(&other, &bundle.write());
-    let (id, registered, holder) = stuck(&node, "c", |_| disk.fill());
+    let (id, registered, holder, _gate) = stuck(&node, "c", || disk.fill());
     let entry = node.wait_gc(&id);
     assert!(!entry.in_the_way.is_empty(), "{entry:?}");
     wait_for("words on it", LONG, || node.words().contains("is known as long as sextond runs"));

@@ -1,6 +1,6 @@
 //! The rhythm of the loop: the back-off doubles, signs that lead nowhere do not make it run hot, and what hangs in the
 //! kernel costs one thread, however often it is tried.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot unwrap fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use sexton_common::{

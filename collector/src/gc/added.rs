@@ -41,7 +41,7 @@ pub async fn tend_durably(cx: &Arc<Context>, ask: Ask) -> Result<(), ApiError> {
 }
 
 /// What may be put into one entry: what is learned while it is cleaned has to have room in its file too.
-const MOST: usize = 40 * 1024;
+pub const MOST: usize = 40 * 1024;
 
 fn fits(entry: &Entry) -> Result<(), ApiError> {
     if durable::encode(entry).is_ok_and(|bytes| bytes.len() <= MOST) {

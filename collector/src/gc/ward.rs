@@ -5,7 +5,7 @@ use crate::exit::Verdict;
 use sexton_common::{
     Stamp, WallTime,
     cgroup::CgroupDir,
-    gc::{Entry, Estate, Step},
+    gc::{Device, Entry, Estate, Step},
     identity::BootId,
     layout::ContainerDir,
     wire::{self, GcInfo},
@@ -166,6 +166,23 @@ impl Ward {
         news
     }
 
+    /// Takes in file systems that must be gone in the end, as many as its entry has room for; whether any is new. Of the
+    /// others it is only seen that they are mounted here no more.
+    pub fn remember(&self, found: Vec<Device>) -> bool {
+        let devices = &mut self.lock().entry.devices;
+        // Their numbers and lengths take at most 20 bytes.
+        let size = |device: &Device| device.fs.len() + device.source.len() + 20;
+        let mut taken: usize = devices.iter().map(size).sum();
+        let before = devices.len();
+        for device in found {
+            if taken + size(&device) <= DEVICES && !devices.contains(&device) {
+                taken += size(&device);
+                devices.push(device);
+            }
+        }
+        devices.len() > before
+    }
+
     /// As clients see it.
     #[must_use]
     pub fn info(&self) -> GcInfo {
@@ -202,6 +219,9 @@ impl Ward {
 pub fn is_of_today(estate: &Estate) -> bool {
     BootId::current().is_ok_and(|boot| boot == estate.boot)
 }
+
+/// How many bytes of its entry file systems may take.
+const DEVICES: usize = 16 * 1024;
 
 /// The longest text on what is in the way that is kept.
 const REASON: usize = 1024;
@@ -255,4 +275,34 @@ pub fn entry(estate: Estate, origin: sexton_common::gc::GcOrigin) -> Entry {
 pub fn shown(obstacle: &Obstacle, since: WallTime) -> wire::Obstacle {
     let holders = obstacle.holders.iter().map(super::holder::describe).collect();
     wire::Obstacle { step: obstacle.step, what: obstacle.what.clone(), since, holders }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sexton_common::{cleanup::Cleanup, durable, gc::GcOrigin};
+
+    #[test]
+    fn however_much_is_learned_the_entry_can_be_written() {
+        let estate = Estate {
+            id: "c".parse().unwrap(),
+            generation: 1,
+            boot: BootId::current().unwrap(),
+            runtime: None,
+            bundle: None,
+            rootfs: None,
+            processes: Vec::new(),
+            cgroups: Vec::new(),
+            guessed: Vec::new(),
+            cleanup: Cleanup { exec: vec!["x".repeat(super::super::added::MOST - 100)], ..Cleanup::default() },
+        };
+        let ward = Ward::new(entry(estate, GcOrigin::Container), false);
+        let device =
+            |n: u32| Device { major: u32::MAX, minor: n, fs: "tmpfs".into(), source: "x".repeat(n as usize % 500) };
+        assert!(ward.remember((0..5000).map(device).collect()));
+        let kept = ward.lock().entry.devices.len();
+        assert!(kept > 50 && !ward.remember((0..10).map(device).collect()), "{kept} are known already");
+        ward.delayed(Obstacle::new(Step::Mounts, "é".repeat(5000)));
+        durable::encode(&ward.lock().entry).unwrap();
+    }
 }

@@ -21,14 +21,8 @@ impl Attempt<'_> {
             return Ok(false);
         }
         if fresh {
-            let new = found.devices.iter().any(|device| !earlier.contains(device));
-            if new {
+            if self.ward.remember(found.devices) {
                 // Once unmounted it cannot be seen any more what it was (I4).
-                self.ward
-                    .lock()
-                    .entry
-                    .devices
-                    .extend(found.devices.into_iter().filter(|device| !earlier.contains(device)));
                 self.cx.gc.persist(self.cx, self.ward).await.map_err(|e| Obstacle::new(Step::Mounts, e))?;
             }
             let (rootfs, at) =

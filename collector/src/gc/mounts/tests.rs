@@ -266,3 +266,36 @@ fn what_is_shared_goes_everywhere() {
         assert_gone(&devices);
     });
 }
+
+/// Numbers are given out again at once, and what gets it may be in nobody's mount table.
+#[test]
+fn a_number_that_an_ipc_namespaces_message_queues_have_now_is_not_held() {
+    alone("a number given out again", |root| {
+        let point = root.join("point");
+        tmpfs(&point);
+        let devices = look(&at(&point)).unwrap().devices;
+        assert_eq!(clear(&at(&point), soon()), Ok(()));
+        let [device] = &devices[..] else { panic!("{devices:?}") };
+        let taken = || crate::sys::filesystem_lives(device.major, device.minor) != Some(false);
+        let mut namespaces = Vec::new();
+        while !taken() && namespaces.len() < 200 {
+            let mut sleep = std::process::Command::new("unshare");
+            namespaces.push(sleep.args(["--ipc", "sleep", "1000"]).spawn().unwrap());
+            let until = Instant::now() + Duration::from_millis(50);
+            while !taken() && Instant::now() < until {
+                std::thread::yield_now();
+            }
+        }
+        let (taken, end) = (taken(), Instant::now() + Duration::from_secs(5));
+        let mut obstacle = held(&devices, end);
+        while obstacle.is_some() && Instant::now() < end {
+            obstacle = held(&devices, end);
+        }
+        for mut child in namespaces {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert!(taken, "nobody has taken {device:?}");
+        assert_eq!(obstacle, None);
+    });
+}

@@ -41,6 +41,8 @@ struct Config {
 pub struct Noted {
     /// Its init, if that lives.
     pub process: Option<ProcessIdentity>,
+    /// Some process has its init's pid, and nothing tells whether it is another's by now.
+    pub may_live: bool,
     /// Its cgroups.
     pub cgroups: Vec<CgroupDir>,
     /// Its bundle.
@@ -58,18 +60,21 @@ pub fn noted(state_dir: &Path) -> Noted {
         let is = state.init_process_start.is_some_and(|noted| noted == started);
         ProcessIdentity::of(pid).ok().filter(|process| is && process.start_time == started)
     });
+    let may_live = state.init_process_start.is_none()
+        && state.init_process_pid.is_some_and(|pid| pid != 0 && Stat::of(pid).ok().flatten().is_some());
     let mut cgroups: Vec<CgroupDir> = Vec::new();
     for (hierarchy, dir) in state.cgroup_paths {
         if dir.is_absolute() && !cgroups.iter().any(|cgroup| cgroup.dir == dir) {
             cgroups.push(CgroupDir { hierarchy, dir });
         }
     }
-    if let Some(path) = state.cgroup_path {
+    // Without cgroups of its own it has none of a name.
+    if let Some(path) = state.cgroup_path.filter(|path| path.file_name().is_some()) {
         let path = Path::new("/").join(path);
         cgroups.extend(cgroup::at(&path).unwrap_or_default());
     }
     let label = state.config.labels.iter().find_map(|label| label.strip_prefix("bundle=")).map(PathBuf::from);
-    Noted { process, cgroups, bundle: state.bundle.or(label) }
+    Noted { process, may_live, cgroups, bundle: state.bundle.or(label) }
 }
 
 /// What is to be cleaned of a container that some other engine had.
@@ -131,8 +136,38 @@ pub fn bare(id: &ContainerId, runtime: Runtime, bundle: Option<PathBuf>) -> Resu
 }
 
 /// The cgroups that a process is in and that bear the container's name: in others there may be anybody.
-fn own_cgroups(pid: u32, id: &ContainerId) -> Vec<CgroupDir> {
+pub fn own_cgroups(pid: u32, id: &ContainerId) -> Vec<CgroupDir> {
     let mut cgroups = cgroup::of_process(pid).unwrap_or_default();
-    cgroups.retain(|cgroup| cgroup.dir.file_name().is_some_and(|name| name.to_string_lossy().contains(id.as_str())));
+    cgroups.retain(|cgroup| cgroup.dir.file_name().is_some_and(|name| is_named(&name.to_string_lossy(), id.as_str())));
     cgroups
+}
+
+/// Whether a cgroup is called as the container is, or as a scope of its, `libpod-ID.scope` or `cri-containerd-ID.scope`: a short
+/// id is part of many names.
+fn is_named(name: &str, id: &str) -> bool {
+    let scope = || name.strip_suffix(".scope")?.strip_suffix(id)?.strip_suffix('-');
+    // A login's processes, and what systemd-run runs, are numbered.
+    name == id || scope().is_some_and(|prefix| !matches!(prefix, "" | "session" | "run"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_named;
+
+    #[test]
+    fn a_cgroup_is_its_own_only_by_its_whole_name() {
+        for (name, id) in [("c1", "c1"), ("libpod-c1.scope", "c1"), ("cri-containerd-a-b.scope", "a-b")] {
+            assert!(is_named(name, id), "{name} {id}");
+        }
+        let others = [
+            ("session-1.scope", "1"),
+            ("ssh.service", "ssh"),
+            ("user.slice", "s"),
+            ("webserver", "web"),
+            ("-1.scope", "1"),
+        ];
+        for (name, id) in others {
+            assert!(!is_named(name, id), "{name} {id}");
+        }
+    }
 }

@@ -30,7 +30,7 @@ fn look(root: &Path, id: ContainerId, known: &Known, boot: BootId) -> Option<Lef
     let program =
         [("state.json", "runc"), ("status", "crun")].into_iter().find(|(file, _)| dir.join(file).is_file())?.1;
     let noted = super::super::stranger::noted(&dir);
-    if noted.process.is_some() {
+    if noted.process.is_some() || noted.may_live {
         return None;
     }
     let mut runtime = Runtime { program: program.into(), root: Some(root.into()), args: Vec::new() };

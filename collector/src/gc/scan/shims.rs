@@ -1,8 +1,9 @@
 //! Shims whose state directory is gone: each holds its own open.
 
 use super::{Known, Left};
+use crate::gc::stranger::own_cgroups;
 use sexton_common::{
-    ContainerId, Layout, ProcessIdentity, cgroup,
+    ContainerId, Layout, ProcessIdentity,
     gc::Estate,
     identity::BootId,
     wire::{Finding, FindingKind},
@@ -33,9 +34,8 @@ fn look(containers: &Path, pid: u32, known: &Known, boot: BootId) -> Option<Left
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     let children: Vec<u32> = children.split_ascii_whitespace().filter_map(|child| child.parse().ok()).collect();
     let mut cgroups = Vec::new();
-    for cgroup in children.iter().flat_map(|child| cgroup::of_process(*child).unwrap_or_default()) {
-        let named = cgroup.dir.file_name().is_some_and(|name| name.to_string_lossy().contains(id.as_str()));
-        if named && !cgroups.contains(&cgroup) {
+    for cgroup in children.iter().flat_map(|child| own_cgroups(*child, &id)) {
+        if !cgroups.contains(&cgroup) {
             cgroups.push(cgroup);
         }
     }

@@ -206,10 +206,11 @@ impl Task {
             tracing::debug!(id = %self.launch.id, error = %e, "SIGKILL");
         }
         // What is frozen by its own freezer takes no signal.
-        if let Some(init) = self.init.clone() {
+        let at_it = self.thawing.as_ref().is_some_and(|thawing| !thawing.is_finished());
+        if let Some(init) = self.init.clone().filter(|_| !at_it) {
             let blocking = self.cx.tools.blocking.clone();
             let name = format!("thaw {}", self.launch.id);
-            tokio::spawn(async move { blocking.run(name, move || gc::thaw(&init.cgroups)).await });
+            self.thawing = Some(tokio::spawn(async move { blocking.run(name, move || gc::thaw(&init.cgroups)).await }));
         }
         self.kill_at = None;
         self.stuck_at.get_or_insert(Instant::now() + DIES_SOON);

@@ -1,6 +1,6 @@
 //! One entry: what is to be cleaned, how far it came, and who waits for it.
 
-use super::Obstacle;
+use super::{Obstacle, entries::Run};
 use crate::exit::Verdict;
 use sexton_common::{
     Stamp, WallTime,
@@ -8,7 +8,7 @@ use sexton_common::{
     gc::{Entry, Estate, Step},
     identity::BootId,
     layout::ContainerDir,
-    wire::{self, GcInfo},
+    wire::{self, GcInfo, MAX_FRAME},
 };
 use std::{
     sync::{
@@ -54,6 +54,8 @@ pub struct Ward {
     pub progress: watch::Sender<Progress>,
     /// Try now.
     pub wake: Notify,
+    /// Who changes its file has this: what is written last is the newest.
+    pub disk: Arc<tokio::sync::Mutex<()>>,
     /// A thread of an earlier attempt is still at it.
     busy: AtomicBool,
 }
@@ -81,6 +83,27 @@ pub struct Inner {
     pub output: Option<String>,
     /// Nobody wants it cleaned any more.
     pub forgotten: bool,
+    /// See [`super::plan::Case::settled`].
+    pub settled: bool,
+}
+
+/// What an obstacle is beside the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// There was none, or there is less in the way.
+    Less,
+    /// Another one.
+    Other,
+    /// The same again.
+    None,
+}
+
+impl Inner {
+    /// Which run it is of.
+    #[must_use]
+    pub fn run(&self) -> Run {
+        (self.entry.estate.id.clone(), self.entry.estate.generation)
+    }
 }
 
 impl Ward {
@@ -88,6 +111,8 @@ impl Ward {
     #[must_use]
     pub fn new(entry: Entry, durable: bool) -> Arc<Self> {
         let inner = Inner {
+            // It came beyond them.
+            settled: entry.step > Step::Cgroups,
             entry,
             durable,
             dead: None,
@@ -103,6 +128,7 @@ impl Ward {
             inner: Mutex::new(inner),
             progress: watch::channel(Progress::Begun).0,
             wake: Notify::new(),
+            disk: Arc::default(),
             busy: AtomicBool::new(false),
         })
     }
@@ -118,12 +144,16 @@ impl Ward {
         free.then(|| Occupied { ward: self.clone(), awaited: false })
     }
 
-    /// Something was in the way; whether that is news.
-    pub fn delayed(&self, obstacle: Obstacle) -> bool {
+    /// Something was in the way.
+    pub fn delayed(&self, obstacle: Obstacle) -> News {
         let mut inner = self.lock();
         let same = inner.obstacle.as_ref().filter(|(before, _)| before.is_like(&obstacle));
         let since = same.map_or_else(WallTime::now, |(_, since)| *since);
-        let news = same.is_none();
+        let news = match &inner.obstacle {
+            Some((before, _)) if before.is_like(&obstacle) => News::None,
+            Some((before, _)) if !obstacle.is_less_than(before) => News::Other,
+            _ => News::Less,
+        };
         (inner.entry.step, inner.entry.in_the_way) = (obstacle.step, shorten(&obstacle.what));
         inner.obstacle = Some((obstacle, since));
         news
@@ -213,9 +243,50 @@ pub fn entry(estate: Estate, origin: sexton_common::gc::GcOrigin) -> Entry {
     }
 }
 
-/// As clients see an obstacle; looks at its processes, which blocks on `/proc`.
+/// As clients see an obstacle; looks at its processes, which blocks on `/proc`. As many of them as go into an answer: a
+/// container may nest its cgroups as deep as it likes.
 #[must_use]
 pub fn shown(obstacle: &Obstacle, since: WallTime) -> wire::Obstacle {
-    let holders = obstacle.holders.iter().map(super::holder::describe).collect();
-    wire::Obstacle { step: obstacle.step, what: obstacle.what.clone(), since, holders }
+    let mut room = MAX_FRAME / 2;
+    let holders = obstacle.holders.iter().map(super::holder::describe).map(|mut holder| {
+        holder.how = shorten(&holder.how);
+        holder
+    });
+    let fits = |holder: &wire::Holder| {
+        // In JSON quotes and backslashes take two.
+        let size = serde_json::to_vec(holder).map_or(usize::MAX, |json| json.len());
+        let fits = size <= room;
+        room = room.saturating_sub(size);
+        fits
+    };
+    wire::Obstacle {
+        step: obstacle.step,
+        what: shorten(&obstacle.what),
+        since,
+        holders: holders.take_while(fits).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gc::obstacle::Holder;
+    use sexton_common::ProcessIdentity;
+
+    #[test]
+    fn however_much_is_in_the_way_an_answer_has_it() {
+        let holder = Holder {
+            process: ProcessIdentity::of(std::process::id()).unwrap(),
+            how: "in cgroup ".to_owned() + &"/\u{e9}".repeat(100_000),
+            frozen_by: Some("\\".repeat(4096).into()),
+            mount_ns: None,
+        };
+        let obstacle = Obstacle {
+            holders: vec![holder; Obstacle::HOLDERS],
+            ..Obstacle::new(Step::Processes, "\u{20ac}".repeat(100_000))
+        };
+        let shown = shown(&obstacle, WallTime::now());
+        assert!(!shown.holders.is_empty());
+        assert!(serde_json::to_vec(&shown).unwrap().len() < MAX_FRAME * 3 / 4);
+    }
 }

@@ -81,9 +81,10 @@ fn a_thread_that_keeps_its_process_is_the_one_that_is_shown() {
     command.args(["-c", program]);
     let running = Running::spawn(command);
     wait_for("the leader's end", || Stat::of(running.pid()).unwrap().unwrap().state == b'Z');
-    let seen = Seen::of(&running.process()).unwrap();
-    assert!(seen.tid != running.pid() && seen.state == 'S', "{seen:?}");
-    assert!(seen.wchan.is_some());
+    let seen = || Seen::of(&running.process()).unwrap();
+    // It may not have gone to sleep yet.
+    wait_for("the other thread's sleep", || seen().state == 'S');
+    assert!(seen().tid != running.pid() && seen().wchan.is_some(), "{:?}", seen());
 }
 
 /// A file system that is frozen, mounted where nobody else sees it; thawed, then unmounted, whatever happens.

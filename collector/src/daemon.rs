@@ -67,6 +67,9 @@ pub enum Fatal {
         /// The state directory.
         state: String,
     },
+    /// Its entries and launches are of containers that we do not see, and may live.
+    #[error("another sextond has its data in {0}: stop it first, or use another --data-dir")]
+    SharedData(String),
     /// Somebody else could write where we trust what we read.
     #[error("{0}, with --state-dir or --data-dir")]
     NotPrivate(#[from] NotPrivate),
@@ -100,6 +103,7 @@ pub async fn run(
     }
     let _thread = Blocking::keep_a_thread();
     let _lock = lock(layout).await?;
+    let _data = lock_data(layout).await?;
     if config.shim.components().count() > 1 && !config.shim.is_file() {
         tracing::warn!(shim = %config.shim.display(), "there is no sexton-shim: launching is refused until there is one");
     }
@@ -257,4 +261,24 @@ async fn lock(layout: &Layout) -> Result<File, Fatal> {
         tracing::warn!(file = %path.display(), error = %e, "the pid cannot be noted");
     }
     Ok(file)
+}
+
+/// The data directory itself, which may be read-only. Held until the process ends.
+async fn lock_data(layout: &Layout) -> Result<Option<File>, Fatal> {
+    let (path, since) = (layout.data(), std::time::Instant::now());
+    let dir = File::open(path).map_err(failed(format!("open {}", path.display())))?;
+    loop {
+        match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(dir)),
+            // As with the state directory.
+            Err(Errno::WOULDBLOCK) if since.elapsed() < INHERITED_FOR => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Err(Errno::WOULDBLOCK) => return Err(Fatal::SharedData(path.display().to_string())),
+            Err(e) => {
+                tracing::warn!(directory = %path.display(), error = %io::Error::from(e), "cannot be locked: no other sextond may have its data there");
+                return Ok(None);
+            }
+        }
+    }
 }

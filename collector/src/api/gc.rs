@@ -100,6 +100,11 @@ pub async fn forget(overseer: &Overseer, id: &ContainerId) -> Result<(), ApiErro
     }
 }
 
+/// An entry of this name, to which something can be added: of an earlier boot's only files and commands are cleaned.
+fn of_today(overseer: &Overseer, id: &ContainerId) -> Option<GcInfo> {
+    overseer.cx.gc.of(id).map(|ward| ward.info()).filter(|entry| !entry.earlier_boot)
+}
+
 /// Takes over what some other engine left behind.
 pub async fn add(overseer: &Overseer, request: GcAddRequest) -> Result<(), ApiError> {
     overseer.ready().await;
@@ -110,20 +115,20 @@ pub async fn add(overseer: &Overseer, request: GcAddRequest) -> Result<(), ApiEr
         return Err(ApiError::new(ErrorCode::AlreadyExists, format!("container {id} is Sexton's own, and {way}")));
     }
     let (inits, shims) = cx.board.processes();
-    if let Some(pid) = request.pids.iter().find(|pid| inits.contains(*pid) || shims.contains(*pid)) {
+    let is_ours = |pid: &&u32| inits.contains(pid) || shims.contains(pid) || cx.keeper == Some(**pid);
+    if let Some(pid) = request.pids.iter().find(is_ours) {
         let (_, all) = cx.board.snapshot();
         let own = all.iter().find(|info| info.pid == Some(*pid) || info.shim_pid == Some(*pid));
-        let whose = own.map(|info| info.id.to_string()).unwrap_or_default();
-        let text = format!("process {pid} belongs to Sexton's own container {whose}: see `sexton inspect {whose}`");
-        return Err(ApiError::new(ErrorCode::Invalid, text));
+        let whose = own.map(|info| format!("container {}", info.id)).unwrap_or_else(|| "keeper".into());
+        return Err(ApiError::new(ErrorCode::Invalid, format!("process {pid} belongs to Sexton's own {whose}")));
     }
     let _adding = cx.gc.adding.lock().await;
     let layout = cx.layout.clone();
     let work = move || gc::estate_of_stranger(&layout, request);
     let mut estate = cx.tools.blocking.run(format!("look what is left of {id}"), work).await?;
     // Added before: what is new is added to it.
-    if let Some(ward) = cx.gc.of(&id) {
-        estate.generation = ward.info().generation;
+    if let Some(entry) = of_today(overseer, &id) {
+        estate.generation = entry.generation;
     }
     gc::tend_durably(cx, Ask::of(estate, GcOrigin::Added)).await
 }
@@ -146,8 +151,8 @@ pub async fn scan(overseer: &Overseer, adopt: bool) -> Result<Vec<Finding>, ApiE
         if adopt {
             let (id, mut estate) = (left.estate.id.clone(), left.estate);
             // What bears one name is one container's.
-            if let Some(ward) = cx.gc.of(&id) {
-                estate.generation = ward.info().generation;
+            if let Some(entry) = of_today(overseer, &id) {
+                estate.generation = entry.generation;
             }
             gc::tend_durably(&cx, Ask::of(estate, GcOrigin::Adopted)).await?;
             left.finding.adopted = Some(id);

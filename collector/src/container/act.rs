@@ -217,10 +217,11 @@ impl Task {
     /// It was sent SIGKILL; what of ours could keep it from dying is taken out of its way.
     fn is_to_die(&mut self) {
         // What is frozen by its own freezer takes no signal.
-        if let Some(init) = self.init.clone() {
+        let at_it = self.thawing.as_ref().is_some_and(|thawing| !thawing.is_finished());
+        if let Some(init) = self.init.clone().filter(|_| !at_it) {
             let blocking = self.cx.tools.blocking.clone();
             let name = format!("thaw {}", self.launch.id);
-            tokio::spawn(async move { blocking.run(name, move || gc::thaw(&init.cgroups)).await });
+            self.thawing = Some(tokio::spawn(async move { blocking.run(name, move || gc::thaw(&init.cgroups)).await }));
         }
         self.stuck_at.get_or_insert(Instant::now() + DIES_SOON);
     }

@@ -49,7 +49,10 @@ impl Task {
                 self.in_the_way = None;
                 Event::Cleaned
             }
-            Progress::Forgotten => Event::Forgotten,
+            Progress::Forgotten => {
+                self.in_the_way = None;
+                Event::Forgotten
+            }
         };
         if event != Event::InTheWay {
             self.gc = None;
@@ -57,11 +60,10 @@ impl Task {
         self.happen(event).await;
     }
 
-    /// An earlier collector found that it does not die; and whether it is to be removed, once it is clean.
-    pub(super) fn was_stuck(&mut self) -> bool {
+    /// An earlier collector found that it does not die.
+    pub(super) fn was_stuck(&self) -> bool {
         let run = (self.launch.id.clone(), self.launch.generation);
-        let Some(remove) = self.cx.gc.pending().get(&run).map(|entry| entry.remove) else { return false };
-        self.machine.remove |= remove;
-        matches!(self.machine.phase, Phase::Created | Phase::Running | Phase::Orphaned)
+        self.cx.gc.pending().contains_key(&run)
+            && matches!(self.machine.phase, Phase::Created | Phase::Running | Phase::Orphaned)
     }
 }

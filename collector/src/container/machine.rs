@@ -187,7 +187,12 @@ impl Machine {
                 P::Creating => vec![A::Refuse(Refusal::Busy)],
                 P::Created | P::Running | P::Orphaned if !force && self.stuck => vec![A::Refuse(Refusal::InGc)],
                 P::Created | P::Running | P::Orphaned if !force => vec![A::Refuse(Refusal::Running)],
-                P::Created | P::Running | P::Orphaned => self.remove_after([A::SignalKill, A::AwaitRemoval]),
+                P::Created | P::Running | P::Orphaned => {
+                    let mut actions = self.remove_after([A::SignalKill, A::AwaitRemoval]);
+                    // Its entry has it too, and is tried now.
+                    actions.extend(self.stuck.then_some(A::Retry));
+                    actions
+                }
                 P::Stopping => self.remove_after([A::AwaitRemoval]),
                 P::Gc if !force => vec![A::Refuse(Refusal::InGc)],
                 P::Gc => self.remove_after([A::AwaitRemoval, A::Retry]),
@@ -243,6 +248,7 @@ impl Machine {
     }
 
     fn end(&mut self) -> Vec<Action> {
+        self.stuck = false;
         self.to(
             Phase::Gone,
             [Action::Publish(EventKind::Removed), Action::AnswerRemoval, Action::AnswerExit, Action::End],

@@ -21,6 +21,7 @@ use sexton_common::{Init, Launch, Stamp, launch::Mode, layout::ContainerDir};
 use std::{io, os::fd::OwnedFd, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
     time::{Instant, sleep_until},
 };
 
@@ -80,6 +81,8 @@ pub struct Task {
     pub(super) look_at: Option<Instant>,
     /// When one that was killed is taken for stuck.
     pub(super) stuck_at: Option<Instant>,
+    /// Its freezers are being let go.
+    pub(super) thawing: Option<JoinHandle<()>>,
     /// How far cleaning it has come.
     pub(super) gc: Option<watch::Receiver<Progress>>,
     pub(super) inbox: mpsc::Receiver<Message>,
@@ -88,9 +91,10 @@ pub struct Task {
 impl Task {
     /// A task for these facts, watching already. Quick: descriptors are opened, nothing is waited for.
     pub fn new(cx: Arc<Context>, facts: Facts, pidfd: Option<OwnedFd>, post: Post) -> Self {
+        let remove = facts.launch.auto_remove || cx.gc.was_to_be_removed(&facts.launch);
         let mut task = Self {
             cx,
-            machine: Machine::new(facts.phase, facts.launch.auto_remove).on_shim_death(facts.launch.on_shim_death),
+            machine: Machine::new(facts.phase, remove).on_shim_death(facts.launch.on_shim_death),
             launch: Arc::new(facts.launch),
             init: facts.init.map(Arc::new),
             verdict: facts.verdict,
@@ -115,6 +119,7 @@ impl Task {
             give_up_at: None,
             look_at: None,
             stuck_at: None,
+            thawing: None,
             gc: None,
             inbox: post.0,
         };

@@ -20,13 +20,10 @@ pub async fn tend_durably(cx: &Arc<Context>, ask: Ask) -> Result<(), ApiError> {
         let mut grown = ward.lock().entry.clone();
         grown.estate.absorb(ask.estate.clone());
         fits(&grown)?;
-        if ward.add(&ask) {
-            let written = cx.gc.persist(cx, &ward).await;
-            ward.wake.notify_one();
-            return written.map_err(|e| ApiError::new(ErrorCode::Internal, e));
-        }
-        // Its entry is being removed.
-        ward.over().await;
+        drop(tend(cx, ask));
+        // Another one, if the first has just become clean.
+        let Some(ward) = cx.gc.of_run(&run) else { return Ok(()) };
+        return cx.gc.persist(cx, &ward).await.map_err(|e| ApiError::new(ErrorCode::Internal, e));
     }
     let entry = entry(ask.estate.clone(), ask.origin);
     fits(&entry)?;

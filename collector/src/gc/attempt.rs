@@ -32,6 +32,7 @@ pub struct Attempt<'a> {
     ward: &'a Arc<Ward>,
     estate: Estate,
     dead: Option<Dead>,
+    revision: u64,
     end: Instant,
 }
 
@@ -42,11 +43,11 @@ impl<'a> Attempt<'a> {
     /// Of at most `deadline`, clean-up commands apart, which have their own.
     #[must_use]
     pub fn new(cx: &'a Arc<Context>, ward: &'a Arc<Ward>, deadline: Duration) -> Self {
-        let (estate, dead) = {
+        let (estate, dead, revision) = {
             let inner = ward.lock();
-            (inner.entry.estate.clone(), inner.dead.clone())
+            (inner.entry.estate.clone(), inner.dead.clone(), inner.revision)
         };
-        Self { cx, ward, estate, dead, end: Instant::now() + deadline }
+        Self { cx, ward, estate, dead, revision, end: Instant::now() + deadline }
     }
 
     /// Goes through the steps.
@@ -55,10 +56,17 @@ impl<'a> Attempt<'a> {
     /// What was in the way.
     pub async fn run(mut self) -> Result<(), Obstacle> {
         self.resolve().await?;
-        let alive = self.ward.lock().alive;
+        let (alive, settled) = {
+            let inner = self.ward.lock();
+            (inner.alive, inner.settled)
+        };
         let earlier_boot = !is_of_today(&self.estate);
-        let case = Case { alive, record: self.dead.is_some(), earlier_boot };
+        let case = Case { alive, record: self.dead.is_some(), earlier_boot, settled };
         for step in plan(case, &self.estate) {
+            if step > Step::Cgroups {
+                let mut inner = self.ward.lock();
+                inner.settled |= inner.revision == self.revision;
+            }
             if self.perform(step).await? {
                 self.cx.gc.figures.did(step);
             }
@@ -105,6 +113,7 @@ impl<'a> Attempt<'a> {
             }
             Step::Files => {
                 let paths = self.estate.cleanup.paths.clone();
+                self.spare_others(step, paths.clone()).await?;
                 self.each(step, "remove registered files", paths, files::remove).await
             }
             Step::Commands => self.commands().await,

@@ -13,6 +13,11 @@ pub fn is_doomed(pid: u32) -> bool {
     if field("State").is_none_or(|state| state.starts_with(['Z', 'X'])) {
         return false;
     }
+    // The kernel stops its other threads by SIGKILL and lets it write; another SIGKILL would cut the dump off, and the
+    // exit status would be another.
+    if field("CoreDumping") == Some("1") {
+        return false;
+    }
     let pending = |name| field(name).and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0);
     (pending("SigPnd") | pending("ShdPnd")) & (1 << (SIGKILL - 1)) != 0
         || Stat::of(pid).is_ok_and(|stat| stat.is_some_and(|stat| stat.is_exiting()))

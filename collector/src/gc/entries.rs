@@ -51,7 +51,8 @@ impl Entries {
     pub fn load(&self) -> io::Result<Found> {
         let mut found = Found::default();
         for path in list(&self.layout.gc())? {
-            if path.to_string_lossy().contains('~') {
+            // Of the file only: the data directory may have any name.
+            if path.file_name().is_some_and(|name| name.to_string_lossy().contains('~')) {
                 // What a killed collector left: its fact is there under its own name, or never was.
                 let _ = fs::remove_file(&path);
             } else if let Some(entry) = self.read::<Entry>(&path) {
@@ -122,13 +123,22 @@ impl Entries {
     /// # Errors
     /// What failed; called again it goes on.
     pub fn remove(&self, run: &Run) -> io::Result<()> {
+        self.remove_entry(run)?;
+        remove_lasting(&self.layout, &run.0, run.1)
+    }
+
+    /// Removes a run's entry alone.
+    ///
+    /// # Errors
+    /// As [`Entries::remove`].
+    pub fn remove_entry(&self, run: &Run) -> io::Result<()> {
         let path = self.lock().get(run).cloned();
         if let Some(path) = path {
             gone(fs::remove_file(&path))?;
             durable::sync_parent(&path)?;
             self.lock().remove(run);
         }
-        remove_lasting(&self.layout, &run.0, run.1)
+        Ok(())
     }
 }
 

@@ -139,3 +139,15 @@ fn launches_that_outlive_a_reboot_are_found_and_go_with_their_run_alone() {
     entries.remove(&("a".parse().unwrap(), 3)).unwrap();
     assert_eq!(names(&layout.lasting()), ["~new-4000002"]);
 }
+
+#[test]
+fn the_data_directory_may_have_any_name() {
+    let root = tempfile::tempdir().unwrap();
+    let layout = Layout::new(root.path().join("state"), root.path().join("~data"));
+    fs::create_dir_all(layout.gc()).unwrap();
+    let entries = Entries::new(layout.clone());
+    entries.write(&entry("c", 7)).unwrap();
+    let found = Entries::new(layout.clone()).load().unwrap();
+    assert_eq!(found.entries, [entry("c", 7)].map(|e| Entry { since: found.entries[0].since, ..e }));
+    assert!(layout.gc_entry(&"c".parse().unwrap()).exists());
+}

@@ -9,11 +9,10 @@ fn holder(process: ProcessIdentity) -> Holder {
 #[test]
 fn a_sleeping_process_is_described() {
     let running = Running::sleep(&[]);
-    let look = || describe(&holder(running.process()));
-    wait_for("its sleep", || look().wchan.is_some_and(|wchan| wchan.contains("nanosleep")));
-    let seen = look();
+    let seen = describe(&holder(running.process()));
     assert_eq!((seen.pid, seen.comm.as_str(), seen.state.as_str()), (running.pid(), "sleep", "S"));
     assert_eq!((seen.how.as_str(), seen.frozen_by), ("in cgroup /x", None));
+    assert!(seen.wchan.is_some_and(|wchan| wchan.contains("nanosleep")));
     assert!(seen.stack.iter().any(|frame| frame.contains("nanosleep")) && !seen.stack[0].starts_with('['));
 }
 
@@ -83,8 +82,9 @@ fn a_thread_that_keeps_its_process_is_the_one_that_is_shown() {
     let running = Running::spawn(command);
     wait_for("the leader's end", || Stat::of(running.pid()).unwrap().unwrap().state == b'Z');
     let seen = || Seen::of(&running.process()).unwrap();
-    assert_ne!(seen().tid, running.pid());
-    wait_for("its sleep", || seen().state == 'S' && seen().wchan.is_some());
+    // It may not have gone to sleep yet.
+    wait_for("the other thread's sleep", || seen().state == 'S');
+    assert!(seen().tid != running.pid() && seen().wchan.is_some(), "{:?}", seen());
 }
 
 /// A file system that is frozen, mounted where nobody else sees it; thawed, then unmounted, whatever happens.
@@ -156,16 +156,4 @@ fn a_process_in_state_d_is_named_with_what_it_waits_for() {
     assert!(obstacle.what.starts_with(&expected), "{}", obstacle.what);
     processes::end(&cgroups.0, &[], &nobody(), within(LONG)).unwrap();
     assert!(!writer.lives());
-}
-
-#[test]
-fn what_we_freeze_is_thawed_again() {
-    let Some(cgroups) = Cgroups::new(&["freezer", ""]) else { return };
-    let _running = Running::sleep(&cgroups.paths());
-    let state = |index: usize, file| std::fs::read_to_string(cgroups.dir(index).join(file)).unwrap();
-    let frozen = freezer::Frozen::new(&cgroups.0);
-    wait_for("the freezing", || state(0, "freezer.state") == "FROZEN\n");
-    assert_eq!(state(1, "cgroup.freeze"), "1\n");
-    drop(frozen);
-    assert_eq!((state(0, "freezer.state"), state(1, "cgroup.freeze")), ("THAWED\n".into(), "0\n".into()));
 }

@@ -41,11 +41,52 @@ impl Obstacle {
         Self { step, what: what.into(), holders: Vec::new(), cgroups: Vec::new(), mounts: false }
     }
 
-    /// Whether it is the same again, whatever its words: those of programs have the time in them.
+    /// Whether it is the same again, whatever its words: those of programs have the time in them, and those of a process
+    /// what it is just at.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
-        let said = matches!(self.step, Step::Runtime | Step::Commands);
-        let who = |one: &Self| one.holders.iter().map(|holder| holder.process).collect::<Vec<_>>();
-        self.step == other.step && (said || self.what == other.what) && who(self) == who(other)
+        let said = matches!(self.step, Step::Runtime | Step::Commands) || !self.holders.is_empty();
+        self.step == other.step
+            && (said || self.what == other.what)
+            && self.holders.len() == other.holders.len()
+            && self.are_among(other)
+    }
+
+    /// Whether less is in the way than there was: it came further, or some of the same processes have gone. Others that
+    /// came are no progress.
+    #[must_use]
+    pub fn is_less_than(&self, before: &Self) -> bool {
+        let fewer = !self.holders.is_empty() && self.holders.len() < before.holders.len();
+        self.step > before.step || self.step == before.step && fewer && self.are_among(before)
+    }
+
+    fn are_among(&self, other: &Self) -> bool {
+        self.holders.iter().all(|one| other.holders.iter().any(|their| their.process == one.process))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_that_come_and_go_are_no_progress() {
+        let holder = |pid| {
+            let process = ProcessIdentity::gone(pid).unwrap();
+            Holder { process, how: "x".into(), frozen_by: None, mount_ns: None }
+        };
+        let with = |pids: &[u32], what: &str| Obstacle {
+            holders: pids.iter().map(|pid| holder(*pid)).collect(),
+            ..Obstacle::new(Step::Cgroups, what)
+        };
+        assert!(with(&[1, 2], "in state R").is_like(&with(&[2, 1], "in state S")));
+        assert!(!with(&[1, 2], "x").is_like(&with(&[1, 3], "x")));
+        assert!(with(&[1], "x").is_less_than(&with(&[1, 2], "x")));
+        for (now, before) in [(&[1, 3][..], &[1, 2][..]), (&[3], &[1, 2]), (&[1, 2], &[1, 2]), (&[], &[1])] {
+            assert!(!with(now, "x").is_less_than(&with(before, "x")), "{now:?} after {before:?}");
+        }
+        let (files, mounts) = (Obstacle::new(Step::Files, "x"), Obstacle::new(Step::Mounts, "x"));
+        assert!(files.is_less_than(&mounts) && !mounts.is_less_than(&files));
+        assert!(!Obstacle::new(Step::Files, "y").is_like(&files));
     }
 }

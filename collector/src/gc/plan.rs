@@ -11,6 +11,9 @@ pub struct Case {
     pub record: bool,
     /// It is of an earlier boot.
     pub earlier_boot: bool,
+    /// Its processes, its runtime's state and its cgroups were all seen gone once: what bears their names since then is
+    /// somebody else's.
+    pub settled: bool,
 }
 
 /// The steps, in their order. None of them begins before those ahead of it are seen to be done: files are not taken
@@ -22,13 +25,14 @@ pub fn plan(case: Case, estate: &Estate) -> Vec<Step> {
         return vec![Step::Processes];
     }
     let today = !case.earlier_boot;
+    let by_name = today && !case.settled;
     let cleanup = &estate.cleanup;
     let wanted = |step| match step {
         Step::Record => case.record,
         // Of an earlier boot: gone by definition, and what bears the same name today is somebody else's.
-        Step::Processes => today && !(estate.cgroups.is_empty() && estate.processes.is_empty()),
-        Step::Runtime => today && estate.runtime.is_some(),
-        Step::Cgroups => today && !(estate.cgroups.is_empty() && estate.guessed.is_empty()),
+        Step::Processes => by_name && !(estate.cgroups.is_empty() && estate.processes.is_empty()),
+        Step::Runtime => by_name && estate.runtime.is_some(),
+        Step::Cgroups => by_name && !(estate.cgroups.is_empty() && estate.guessed.is_empty()),
         Step::Mounts => today && (estate.rootfs.is_some() || !(cleanup.mounts.is_empty() && cleanup.paths.is_empty())),
         Step::Netns => today && !cleanup.netns.is_empty(),
         Step::Files => !cleanup.paths.is_empty(),
@@ -63,7 +67,7 @@ mod tests {
         }
     }
 
-    const TODAY: Case = Case { alive: false, record: true, earlier_boot: false };
+    const TODAY: Case = Case { alive: false, record: true, earlier_boot: false, settled: false };
 
     #[test]
     fn everything_in_its_order() {
@@ -75,6 +79,12 @@ mod tests {
         let case = Case { earlier_boot: true, ..TODAY };
         assert_eq!(plan(case, &estate()), [S::Record, S::Files, S::Commands]);
         assert_eq!(plan(Case { record: false, ..case }, &estate()), [S::Files, S::Commands]);
+    }
+
+    #[test]
+    fn a_name_that_was_free_once_is_not_its_any_more() {
+        let case = Case { settled: true, ..TODAY };
+        assert_eq!(plan(case, &estate()), [S::Record, S::Mounts, S::Netns, S::Files, S::Commands]);
     }
 
     #[test]

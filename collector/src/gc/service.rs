@@ -99,6 +99,11 @@ impl Gc {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether an earlier collector was to remove it once it is clean.
+    pub fn was_to_be_removed(&self, launch: &Launch) -> bool {
+        self.pending().get(&(launch.id.clone(), launch.generation)).is_some_and(|entry| entry.remove)
+    }
+
     /// All that have been tried in vain.
     #[must_use]
     pub fn waiting(&self) -> Vec<Arc<Ward>> {
@@ -119,12 +124,21 @@ impl Gc {
         of_it.next_back()
     }
 
-    /// It is over.
-    pub(super) fn drop_ward(&self, run: &Run, ward: &Arc<Ward>) {
+    /// It is over, unless something was added since that revision.
+    pub(super) fn drop_ward(&self, ward: &Ward, revision: u64) -> bool {
         let mut wards = self.wards();
-        if wards.get(run).is_some_and(|there| Arc::ptr_eq(there, ward)) {
-            wards.remove(run);
+        let inner = ward.lock();
+        let over = inner.revision == revision;
+        if over {
+            wards.remove(&inner.run());
         }
+        over
+    }
+
+    /// Whether it has not come to its end.
+    pub(super) fn has(&self, ward: &Arc<Ward>) -> bool {
+        let run = ward.lock().run();
+        self.wards().get(&run).is_some_and(|there| Arc::ptr_eq(there, ward))
     }
 
     /// Of this run.
@@ -150,32 +164,49 @@ impl Gc {
 pub fn tend(cx: &Arc<Context>, ask: Ask) -> watch::Receiver<Progress> {
     let gc = &cx.gc;
     let run = (ask.estate.id.clone(), ask.estate.generation);
-    let mut wards = gc.wards();
-    let there = wards.get(&run).cloned();
-    if let Some(ward) = there.as_ref().filter(|ward| ward.add(&ask)) {
-        ward.wake.notify_one();
-        return ward.progress.subscribe();
-    }
     let kept = gc.pending().remove(&run);
-    let durable = kept.is_some();
-    let ward = Ward::new(kept.unwrap_or_else(|| entry(ask.estate.clone(), ask.origin)), durable);
-    ward.add(&ask);
-    wards.insert(run, ward.clone());
-    drop(wards);
-    let progress = ward.progress.subscribe();
-    let (cx, cancel) = (cx.clone(), cx.cancel.clone());
-    gc.tasks.spawn(async move {
-        let work = async {
-            if let Some(before) = there {
-                before.over().await;
-            }
-            super::tend::work(&cx, &ward).await;
-        };
-        tokio::select! {
-            () = cancel.cancelled() => {}
-            () = work => {}
+    let mut wards = gc.wards();
+    let (ward, new) = match wards.get(&run) {
+        Some(ward) => (ward.clone(), false),
+        None => {
+            let durable = kept.is_some();
+            let mut entry = kept.unwrap_or_else(|| entry(ask.estate.clone(), ask.origin));
+            entry.remove |= ask.remove;
+            let ward = Ward::new(entry, durable);
+            wards.insert(run, ward.clone());
+            (ward, true)
         }
-    });
+    };
+    let progress = ward.progress.subscribe();
+    {
+        let mut inner = ward.lock();
+        let named = |estate: &Estate| {
+            (estate.processes.clone(), estate.cgroups.clone(), estate.guessed.clone(), estate.runtime.clone())
+        };
+        let before = named(&inner.entry.estate);
+        inner.entry.estate.absorb(ask.estate);
+        inner.settled &= named(&inner.entry.estate) == before;
+        inner.entry.remove |= ask.remove;
+        inner.unresolved = Some(ask.above);
+        inner.dead = ask.dead.or(inner.dead.take());
+        inner.alive = ask.alive;
+        // Whoever asks wants it cleaned, whatever somebody said of what it was before.
+        inner.forgotten = false;
+        inner.revision += 1;
+    }
+    // Only now may its task find that it is done.
+    drop(wards);
+    if new {
+        let (cx, cancel) = (cx.clone(), cx.cancel.clone());
+        gc.tasks.spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = super::tend::work(&cx, &ward) => {}
+            }
+        });
+    } else {
+        ward.wake.notify_one();
+    }
     progress
 }
 
@@ -189,6 +220,9 @@ pub fn restore(cx: &Arc<Context>, entries: Vec<Entry>) {
 /// own what outlives a reboot.
 pub async fn take_up(cx: &Arc<Context>, launches: Vec<Launch>) {
     let known = |run: &Run| cx.board.get(&run.0).is_some_and(|info| info.generation == run.1);
+    // It may be alive: once it can be read its own task sees to it.
+    let unread =
+        |run: &Run| cx.board.get(&run.0).is_none() && cx.layout.container(&run.0).path().symlink_metadata().is_ok();
     let left: Vec<(Run, Entry)> = cx.gc.pending().iter().map(|(run, entry)| (run.clone(), entry.clone())).collect();
     for (run, entry) in left {
         let info = cx.board.get(&run.0).filter(|info| info.generation == run.1);
@@ -202,13 +236,14 @@ pub async fn take_up(cx: &Arc<Context>, launches: Vec<Launch>) {
                 }
             }
             Some(_) => {}
+            None if unread(&run) => {}
             None => drop(tend(cx, Ask::of(entry.estate, entry.origin))),
         }
     }
     for launch in launches {
         let run = (launch.id.clone(), launch.generation);
         let unborn = launch.shim.look().is_ok_and(|shim| matches!(shim, Presence::Alive(_)));
-        if !known(&run) && !unborn && cx.gc.of_run(&run).is_none() {
+        if !known(&run) && !unread(&run) && !unborn && cx.gc.of_run(&run).is_none() {
             drop(tend(cx, Ask::of(Estate::of(&launch, None), GcOrigin::Container)));
         }
     }

@@ -41,6 +41,8 @@ struct Config {
 pub struct Noted {
     /// Its init, if that lives.
     pub process: Option<ProcessIdentity>,
+    /// Some process has its init's pid, and nothing tells whether it is another's by now.
+    pub may_live: bool,
     /// Its cgroups.
     pub cgroups: Vec<CgroupDir>,
     /// Its bundle.
@@ -58,18 +60,21 @@ pub fn noted(state_dir: &Path) -> Noted {
         let is = state.init_process_start.is_some_and(|noted| noted == started);
         ProcessIdentity::of(pid).ok().filter(|process| is && process.start_time == started)
     });
+    let may_live = state.init_process_start.is_none()
+        && state.init_process_pid.is_some_and(|pid| pid != 0 && Stat::of(pid).ok().flatten().is_some());
     let mut cgroups: Vec<CgroupDir> = Vec::new();
     for (hierarchy, dir) in state.cgroup_paths {
         if dir.is_absolute() && !cgroups.iter().any(|cgroup| cgroup.dir == dir) {
             cgroups.push(CgroupDir { hierarchy, dir });
         }
     }
-    if let Some(path) = state.cgroup_path {
+    // Without cgroups of its own it has none of a name.
+    if let Some(path) = state.cgroup_path.filter(|path| path.file_name().is_some()) {
         let path = Path::new("/").join(path);
         cgroups.extend(cgroup::at(&path).unwrap_or_default());
     }
     let label = state.config.labels.iter().find_map(|label| label.strip_prefix("bundle=")).map(PathBuf::from);
-    Noted { process, cgroups, bundle: state.bundle.or(label) }
+    Noted { process, may_live, cgroups, bundle: state.bundle.or(label) }
 }
 
 /// What is to be cleaned of a container that some other engine had.

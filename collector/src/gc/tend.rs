@@ -2,9 +2,8 @@
 
 use super::{
     Attempt, Gc, Obstacle,
-    entries::Run,
     wake::{Sign, Wake},
-    ward::{Dead, Progress, Ward},
+    ward::{Dead, News, Progress, Ward},
 };
 use crate::{context::Context, exit::Backoff};
 use sexton_common::{
@@ -21,37 +20,46 @@ const FIRST_GAP: Duration = Duration::from_millis(5);
 /// Until it is clean, or given up.
 pub(super) async fn work(cx: &Arc<Context>, ward: &Arc<Ward>) {
     let backoff = Backoff::new(cx.backoff.0, cx.backoff.1);
-    let (mut failures, mut fruitless) = (1, 0);
+    let (mut failures, mut fruitless, mut furthest) = (1, 0, Step::Record);
     let mut wake = None;
     loop {
         let (revision, forgotten) = {
             let mut inner = ward.lock();
             inner.next_try = None;
-            inner.closed = inner.forgotten;
             (inner.revision, inner.forgotten)
         };
         if forgotten {
-            return forget(cx, ward).await;
+            if forget(cx, ward, revision).await {
+                return;
+            }
+            continue;
         }
         let done = attempt(cx, ward).await;
         let obstacle = match done {
             // What is to be cleaned has grown meanwhile.
-            _ if !ward.close_if(done.is_ok(), revision) => continue,
-            Ok(()) => match finish(cx, ward).await {
-                Ok(()) => return,
+            _ if ward.lock().revision != revision => {
+                furthest = Step::Record;
+                continue;
+            }
+            Ok(()) => match finish(cx, ward, revision).await {
+                Ok(true) => return,
+                Ok(false) => continue,
                 Err(obstacle) => obstacle,
             },
             Err(obstacle) => obstacle,
         };
-        // Something else than the last time is progress.
         let news = ward.delayed(obstacle.clone());
-        if news {
-            (failures, fruitless) = (1, 0);
+        match news {
+            News::Less if obstacle.step >= furthest => (failures, fruitless) = (1, 0),
+            // What nobody holds, and nothing tells of, may be going on, as the removal of a large tree.
+            News::Other if obstacle.holders.is_empty() && !obstacle.mounts => failures = 1,
+            _ => {}
         }
+        furthest = furthest.max(obstacle.step);
         let delay = backoff.delay(failures);
         tell(cx, ward, delay).await;
         // What is in the way as before is watched as before, during the attempt too: no sign of it is missed.
-        if news {
+        if news != News::None {
             wake = None;
         }
         let fresh = wake.is_none();
@@ -100,8 +108,8 @@ async fn wait(ward: &Ward, wake: &mut Wake, missed: bool, delay: Duration, fruit
     let begun = Instant::now();
     let gap = FIRST_GAP.saturating_mul(1 << fruitless.min(20)).min(delay);
     let sign = async {
-        if missed || wake.sign().await == Sign::Changed {
-            // What changes all the time, and does not go, is not looked at all the time.
+        if missed || wake.sign().await == Sign::Changed || fruitless > 0 {
+            // What changes all the time, and does not go, is not looked at all the time; nor is who is followed by others.
             sleep_until(begun + gap).await;
         }
     };
@@ -112,10 +120,12 @@ async fn wait(ward: &Ward, wake: &mut Wake, missed: bool, delay: Duration, fruit
     }
 }
 
-/// All is gone: that is noted, and the entry goes.
-async fn finish(cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), Obstacle> {
+/// All is gone: that is noted, and the entry goes. Not, if there is more to be cleaned by now.
+async fn finish(cx: &Arc<Context>, ward: &Arc<Ward>, revision: u64) -> Result<bool, Obstacle> {
     remember(cx, ward).await;
-    remove(cx, ward).await?;
+    if !remove(cx, ward, revision).await? {
+        return Ok(false);
+    }
     cx.gc.figures.cleaned();
     let (id, attempts) = {
         let inner = ward.lock();
@@ -125,33 +135,47 @@ async fn finish(cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), Obstacle> {
         tracing::info!(%id, attempts, "clean");
     }
     ward.progress.send_replace(Progress::Clean);
-    Ok(())
+    Ok(true)
 }
 
-async fn forget(cx: &Arc<Context>, ward: &Arc<Ward>) {
+/// Not, if somebody wants it cleaned by now.
+async fn forget(cx: &Arc<Context>, ward: &Arc<Ward>, revision: u64) -> bool {
     remember(cx, ward).await;
-    if let Err(obstacle) = remove(cx, ward).await {
-        tracing::error!(error = obstacle.what, "forgotten, but it comes back after a restart");
-        cx.gc.drop_ward(&run_of(ward), ward);
+    let over = match remove(cx, ward, revision).await {
+        Ok(over) => over,
+        Err(obstacle) => {
+            tracing::error!(error = obstacle.what, "forgotten, but it comes back after a restart");
+            cx.gc.drop_ward(ward, revision)
+        }
+    };
+    if over {
+        ward.progress.send_replace(Progress::Forgotten);
     }
-    ward.progress.send_replace(Progress::Forgotten);
+    over
 }
 
-fn run_of(ward: &Ward) -> Run {
-    let inner = ward.lock();
-    (inner.entry.estate.id.clone(), inner.entry.estate.generation)
-}
-
-async fn remove(cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), Obstacle> {
-    let _disk = ward.disk.lock().await;
-    let run = run_of(ward);
-    let (gc, of) = (cx.clone(), run.clone());
-    let name = format!("remove the entry of {}", run.0);
-    let removed = cx.tools.blocking.run(name, move || gc.gc.entries.remove(&of)).await;
+/// Removes its entry, then the ward; neither, if something was added since that revision.
+async fn remove(cx: &Arc<Context>, ward: &Arc<Ward>, revision: u64) -> Result<bool, Obstacle> {
+    // Held to the end: who writes it later finds the ward gone, or its own addition counted.
+    let disk = ward.disk.clone().lock_owned().await;
+    let (run, alive) = {
+        let mut inner = ward.lock();
+        if inner.revision != revision {
+            return Ok(false);
+        }
+        inner.durable = false;
+        (inner.run(), inner.alive)
+    };
+    let (gc, name) = (cx.clone(), format!("remove the entry of {}", run.0));
+    let work = move || {
+        // What one that lives has registered is to be cleaned when it ends, after a reboot too.
+        let removed = if alive { gc.gc.entries.remove_entry(&run) } else { gc.gc.entries.remove(&run) };
+        (removed, disk)
+    };
+    let (removed, _disk) = cx.tools.blocking.run(name, work).await;
     removed
         .map_err(|e| Obstacle::new(Step::Record, format!("remove the entry in {}: {e}", cx.layout.gc().display())))?;
-    cx.gc.drop_ward(&run, ward);
-    Ok(())
+    Ok(cx.gc.drop_ward(ward, revision))
 }
 
 /// So that nobody cleans again what by then may be another's of the same name.
@@ -170,15 +194,22 @@ async fn remember(cx: &Arc<Context>, ward: &Arc<Ward>) {
 }
 
 impl Gc {
-    /// Writes the ward's entry.
+    /// Writes the ward's entry, if it has not come to its end.
     ///
     /// # Errors
     /// For people.
     pub async fn persist(&self, cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), String> {
-        let _disk = ward.disk.lock().await;
+        let disk = ward.disk.clone().lock_owned().await;
+        if !cx.gc.has(ward) {
+            return Ok(());
+        }
         let (gc, entry) = (cx.clone(), ward.lock().entry.clone());
         let name = format!("note what is to be cleaned of {}", entry.estate.id);
-        match cx.tools.blocking.run(name, move || gc.gc.entries.write(&entry)).await {
+        let work = move || {
+            let _disk = disk;
+            gc.gc.entries.write(&entry)
+        };
+        match cx.tools.blocking.run(name, work).await {
             Ok(()) => {
                 ward.lock().durable = true;
                 Ok(())

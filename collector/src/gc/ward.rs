@@ -1,6 +1,6 @@
 //! One entry: what is to be cleaned, how far it came, and who waits for it.
 
-use super::{Ask, Obstacle};
+use super::{Obstacle, entries::Run};
 use crate::exit::Verdict;
 use sexton_common::{
     Stamp, WallTime,
@@ -8,7 +8,7 @@ use sexton_common::{
     gc::{Device, Entry, Estate, Step},
     identity::BootId,
     layout::ContainerDir,
-    wire::{self, GcInfo},
+    wire::{self, GcInfo, MAX_FRAME},
 };
 use std::{
     sync::{
@@ -54,8 +54,8 @@ pub struct Ward {
     pub progress: watch::Sender<Progress>,
     /// Try now.
     pub wake: Notify,
-    /// Held while its entry is written or removed: what is written last is what is known last.
-    pub disk: tokio::sync::Mutex<()>,
+    /// Who changes its file has this: what is written last is the newest.
+    pub disk: Arc<tokio::sync::Mutex<()>>,
     /// A thread of an earlier attempt is still at it.
     busy: AtomicBool,
 }
@@ -83,8 +83,27 @@ pub struct Inner {
     pub output: Option<String>,
     /// Nobody wants it cleaned any more.
     pub forgotten: bool,
-    /// It is coming to its end: nothing is added any more.
-    pub closed: bool,
+    /// See [`super::plan::Case::settled`].
+    pub settled: bool,
+}
+
+/// What an obstacle is beside the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// There was none, or there is less in the way.
+    Less,
+    /// Another one.
+    Other,
+    /// The same again.
+    None,
+}
+
+impl Inner {
+    /// Which run it is of.
+    #[must_use]
+    pub fn run(&self) -> Run {
+        (self.entry.estate.id.clone(), self.entry.estate.generation)
+    }
 }
 
 impl Ward {
@@ -92,6 +111,8 @@ impl Ward {
     #[must_use]
     pub fn new(entry: Entry, durable: bool) -> Arc<Self> {
         let inner = Inner {
+            // It came beyond them.
+            settled: entry.step > Step::Cgroups,
             entry,
             durable,
             dead: None,
@@ -102,13 +123,12 @@ impl Ward {
             next_try: None,
             output: None,
             forgotten: false,
-            closed: false,
         };
         Arc::new(Self {
             inner: Mutex::new(inner),
             progress: watch::channel(Progress::Begun).0,
             wake: Notify::new(),
-            disk: tokio::sync::Mutex::new(()),
+            disk: Arc::default(),
             busy: AtomicBool::new(false),
         })
     }
@@ -118,49 +138,22 @@ impl Ward {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what somebody asks for; not if it is coming to its end.
-    pub fn add(&self, ask: &Ask) -> bool {
-        let mut inner = self.lock();
-        if inner.closed {
-            return false;
-        }
-        inner.entry.estate.absorb(ask.estate.clone());
-        inner.entry.remove |= ask.remove;
-        inner.unresolved = Some(ask.above.clone());
-        inner.dead = ask.dead.clone().or(inner.dead.take());
-        inner.alive = ask.alive;
-        inner.revision += 1;
-        true
-    }
-
-    /// After an attempt: whether what is to be cleaned is still the same. If all of it is `gone`, nothing more is added
-    /// from now on.
-    pub fn close_if(&self, gone: bool, revision: u64) -> bool {
-        let mut inner = self.lock();
-        let same = inner.revision == revision;
-        inner.closed = same && gone;
-        same
-    }
-
-    /// Waits until it has come to its end.
-    pub async fn over(&self) {
-        let mut progress = self.progress.subscribe();
-        // The sender is ours.
-        let _ = progress.wait_for(|progress| matches!(progress, Progress::Clean | Progress::Forgotten)).await;
-    }
-
     /// Takes the one thread that it may occupy; `None` while that hangs in an earlier attempt.
     pub fn occupy(self: &Arc<Self>) -> Option<Occupied> {
         let free = self.busy.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).is_ok();
         free.then(|| Occupied { ward: self.clone(), awaited: false })
     }
 
-    /// Something was in the way; whether that is news.
-    pub fn delayed(&self, obstacle: Obstacle) -> bool {
+    /// Something was in the way.
+    pub fn delayed(&self, obstacle: Obstacle) -> News {
         let mut inner = self.lock();
         let same = inner.obstacle.as_ref().filter(|(before, _)| before.is_like(&obstacle));
         let since = same.map_or_else(WallTime::now, |(_, since)| *since);
-        let news = same.is_none();
+        let news = match &inner.obstacle {
+            Some((before, _)) if before.is_like(&obstacle) => News::None,
+            Some((before, _)) if !obstacle.is_less_than(before) => News::Other,
+            _ => News::Less,
+        };
         (inner.entry.step, inner.entry.in_the_way) = (obstacle.step, shorten(&obstacle.what));
         inner.obstacle = Some((obstacle, since));
         news
@@ -270,39 +263,30 @@ pub fn entry(estate: Estate, origin: sexton_common::gc::GcOrigin) -> Entry {
     }
 }
 
-/// As clients see an obstacle; looks at its processes, which blocks on `/proc`.
+/// As clients see an obstacle; looks at its processes, which blocks on `/proc`. As many of them as go into an answer: a
+/// container may nest its cgroups as deep as it likes.
 #[must_use]
 pub fn shown(obstacle: &Obstacle, since: WallTime) -> wire::Obstacle {
-    let holders = obstacle.holders.iter().map(super::holder::describe).collect();
-    wire::Obstacle { step: obstacle.step, what: obstacle.what.clone(), since, holders }
+    let mut room = MAX_FRAME / 2;
+    let holders = obstacle.holders.iter().map(super::holder::describe).map(|mut holder| {
+        holder.how = shorten(&holder.how);
+        holder
+    });
+    let fits = |holder: &wire::Holder| {
+        // In JSON quotes and backslashes take two.
+        let size = serde_json::to_vec(holder).map_or(usize::MAX, |json| json.len());
+        let fits = size <= room;
+        room = room.saturating_sub(size);
+        fits
+    };
+    wire::Obstacle {
+        step: obstacle.step,
+        what: shorten(&obstacle.what),
+        since,
+        holders: holders.take_while(fits).collect(),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use sexton_common::{cleanup::Cleanup, durable, gc::GcOrigin};
-
-    #[test]
-    fn however_much_is_learned_the_entry_can_be_written() {
-        let estate = Estate {
-            id: "c".parse().unwrap(),
-            generation: 1,
-            boot: BootId::current().unwrap(),
-            runtime: None,
-            bundle: None,
-            rootfs: None,
-            processes: Vec::new(),
-            cgroups: Vec::new(),
-            guessed: Vec::new(),
-            cleanup: Cleanup { exec: vec!["x".repeat(super::super::added::MOST - 100)], ..Cleanup::default() },
-        };
-        let ward = Ward::new(entry(estate, GcOrigin::Container), false);
-        let device =
-            |n: u32| Device { major: u32::MAX, minor: n, fs: "tmpfs".into(), source: "x".repeat(n as usize % 500) };
-        assert!(ward.remember((0..5000).map(device).collect()));
-        let kept = ward.lock().entry.devices.len();
-        assert!(kept > 50 && !ward.remember((0..10).map(device).collect()), "{kept} are known already");
-        ward.delayed(Obstacle::new(Step::Mounts, "é".repeat(5000)));
-        durable::encode(&ward.lock().entry).unwrap();
-    }
-}
+#[path = "ward_tests.rs"]
+mod tests;

@@ -11,17 +11,24 @@ use tokio::time::Instant;
 
 /// What a client asks for all the time is not looked for all the time.
 const LOOK_FOR_KILLED: Duration = Duration::from_secs(1);
-/// When was last looked for what was killed.
+/// Nor for more than this part of the time: thousands of containers are thousands of files.
+const PART: u32 = 50;
+
+/// When what was killed is looked for again.
 #[derive(Debug, Default)]
 pub(super) struct Pace(Option<Instant>);
 
 impl Pace {
     fn due(&mut self) -> bool {
-        let due = self.0.is_none_or(|last| last.elapsed() >= LOOK_FOR_KILLED);
+        let due = self.0.is_none_or(|next| next <= Instant::now());
         if due {
-            self.0 = Some(Instant::now());
+            self.0 = Some(Instant::now() + LOOK_FOR_KILLED);
         }
         due
+    }
+
+    fn took(&mut self, time: Duration) {
+        self.0 = self.0.max(Some(Instant::now() + time * PART));
     }
 }
 
@@ -62,7 +69,12 @@ impl Overseer {
             asked.iter().filter(|info| alive(info)).filter_map(|info| Some((info.id.clone(), info.pid?))).collect();
         let look =
             move || pids.into_iter().filter(|(_, pid)| gc::is_doomed(*pid)).map(|(id, _)| id).collect::<Vec<_>>();
-        for id in self.cx.tools.blocking.run("look for what was killed", look).await {
+        let begun = Instant::now();
+        let killed = self.cx.tools.blocking.run("look for what was killed", look).await;
+        if only.is_none() {
+            self.killed.lock().unwrap_or_else(PoisonError::into_inner).took(begun.elapsed());
+        }
+        for id in killed {
             if let Some(mailbox) = self.mailbox(&id) {
                 let _ = mailbox.try_send(Message::SeenKilled);
             }

@@ -2,7 +2,7 @@
 
 use super::{Attempt, Done};
 use crate::gc::{Obstacle, mounts, rootfs};
-use sexton_common::{gc::Step, wire::State};
+use sexton_common::{ContainerId, gc::Step};
 use std::path::PathBuf;
 
 impl Attempt<'_> {
@@ -21,6 +21,7 @@ impl Attempt<'_> {
             return Ok(false);
         }
         if fresh {
+            self.spare_others(Step::Mounts, [cleanup.mounts.clone(), cleanup.paths.clone()].concat()).await?;
             if self.ward.remember(found.devices) {
                 // Once unmounted it cannot be seen any more what it was (I4).
                 self.cx.gc.persist(self.cx, self.ward).await.map_err(|e| Obstacle::new(Step::Mounts, e))?;
@@ -44,16 +45,39 @@ impl Attempt<'_> {
     /// `None` if another container that lives has the same root file system: its mounts are not only this one's.
     async fn unshared_rootfs(&self) -> Result<Option<PathBuf>, Obstacle> {
         let Some(own) = self.estate.rootfs.clone() else { return Ok(None) };
-        let (_, containers) = self.cx.board.snapshot();
-        let others: Vec<PathBuf> = containers
-            .iter()
-            .filter(|info| info.id != self.estate.id && info.state != State::Stopped)
-            .map(|info| info.bundle.clone())
-            .collect();
-        let layout = self.cx.layout.clone();
+        let (others, layout) = (self.others(), self.cx.layout.clone());
         let work = move || {
-            (!others.iter().any(|bundle| rootfs::rootfs(bundle, &layout).as_ref() == Some(&own))).then_some(own)
+            let has = |bundle: &PathBuf| rootfs::rootfs(bundle, &layout).as_ref() == Some(&own);
+            (!others.iter().any(|(_, bundle)| has(bundle))).then_some(own)
         };
         self.block(Step::Mounts, "look at the root file systems of others", work).await
+    }
+
+    /// The bundles of other containers that live.
+    fn others(&self) -> Vec<(ContainerId, PathBuf)> {
+        let (_, containers) = self.cx.board.snapshot();
+        // One whose end is known may be waiting for this one just so.
+        let others = containers.iter().filter(|info| info.id != self.estate.id && info.status.is_none());
+        others.map(|info| (info.id.clone(), info.bundle.clone())).collect()
+    }
+
+    /// What another container runs from is not taken from under it, whatever was registered here.
+    pub(super) async fn spare_others(&self, step: Step, registered: Vec<PathBuf>) -> Result<(), Obstacle> {
+        if registered.is_empty() {
+            return Ok(());
+        }
+        let (others, layout) = (self.others(), self.cx.layout.clone());
+        let work = move || {
+            others.into_iter().find_map(|(other, bundle)| {
+                let rootfs = rootfs::rootfs(&bundle, &layout);
+                let places = [bundle.canonicalize().ok(), rootfs];
+                let has = |path: &&PathBuf| places.iter().flatten().any(|place| place.starts_with(path));
+                registered.iter().find(has).map(|path| (other, path.clone()))
+            })
+        };
+        let Some((other, path)) = self.block(step, "look at the bundles of others", work).await? else { return Ok(()) };
+        let path = path.display();
+        let what = format!("{path} has what container {other} runs from: it is left alone as long as that lives");
+        Err(Obstacle::new(step, what))
     }
 }

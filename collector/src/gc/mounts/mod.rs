@@ -75,13 +75,15 @@ pub fn clear(points: &Points<'_>, end: Instant) -> Result<(), Obstacle> {
             return Err(left(&found, &why));
         }
         before = Some(ids);
-        why = Round::new(&table, &found).run(end);
+        why = Round::new(&table, &found, points).run(end);
     }
 }
 
 /// One attempt at everything that one look at the table showed.
 struct Round<'a> {
+    table: &'a [Mount],
     found: &'a Found,
+    points: &'a Points<'a>,
     rows: HashMap<u32, &'a Mount>,
     /// Not to be touched: something on them is still there.
     blocked: HashSet<u32>,
@@ -90,9 +92,9 @@ struct Round<'a> {
 }
 
 impl<'a> Round<'a> {
-    fn new(table: &'a [Mount], found: &'a Found) -> Self {
+    fn new(table: &'a [Mount], found: &'a Found, points: &'a Points<'a>) -> Self {
         let remote = found.mounts.iter().filter(|mount| mount.is_remote()).map(|mount| mount.id).collect();
-        Self { found, rows: table::by_id(table), blocked: HashSet::new(), remote }
+        Self { table, found, points, rows: table::by_id(table), blocked: HashSet::new(), remote }
     }
 
     /// The first reason why something was left.
@@ -126,10 +128,31 @@ impl<'a> Round<'a> {
         if can_be_frozen && place.is_frozen(mount) {
             return Err(format!("{} is frozen: fsfreeze -u {}", mount.source, mount.point.display()));
         }
+        self.sever(mount)?;
         place.unmount(mount.is_remote()).map_err(|e| match e {
             Errno::INVAL => "it cannot be unmounted alone".into(),
             e => format!("unmount: {}", io::Error::from(e)),
         })
+    }
+
+    /// Where the mount that it is on is the container's, but has peers or followers here that are not, e.g. `/` of which it is
+    /// a recursive bind: what they have stays theirs.
+    fn sever(&self, mount: &Mount) -> Result<(), String> {
+        let is_its = |row: &Mount| self.points.cover(&row.point) || self.points.rootfs == Some(&row.point);
+        let Some(on) = self.rows.get(&mount.parent).filter(|on| is_its(on)) else { return Ok(()) };
+        let Some(group) = on.peers else { return Ok(()) };
+        let linked = |row: &&Mount| row.peers == Some(group) || row.follows == Some(group);
+        let Some(other) = self.table.iter().find(|row| linked(row) && !is_its(row)) else { return Ok(()) };
+        // One below a stack has no path; what all of it is on has.
+        let top = table::ancestors(&self.rows, mount).find(|row| row.point != mount.point).filter(|row| is_its(row));
+        let failed = |words: String| {
+            let (this, other) = (mount.point.display(), other.point.display());
+            format!(
+                "unmounting it would unmount what is below {other} too: {words}; mount --make-rprivate what {this} is on"
+            )
+        };
+        let top = top.ok_or_else(|| failed("they share it".into()))?;
+        Place::of_mount(top, &self.rows).map_err(failed)?.sever(top).map_err(|e| failed(io::Error::from(e).to_string()))
     }
 
     /// Another mount of it would be a way to thaw it.
@@ -167,6 +190,8 @@ fn left(found: &Found, why: &str) -> Obstacle {
 #[cfg(test)]
 mod loop_tests;
 #[cfg(test)]
-mod sandbox;
+mod propagation_tests;
+#[cfg(test)]
+pub(super) mod sandbox;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,10 @@ use super::table::{Mount, ancestors};
 use rustix::{
     fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, openat2, statx},
     io::Errno,
-    mount::{FsPickFlags, UnmountFlags, fsconfig_reconfigure, fsconfig_set_flag, fspick, unmount},
+    mount::{
+        FsPickFlags, MountPropagationFlags, UnmountFlags, fsconfig_reconfigure, fsconfig_set_flag, fspick,
+        mount_change, unmount,
+    },
 };
 use std::{
     collections::HashMap,
@@ -85,6 +88,18 @@ impl Place {
             Err(Errno::BUSY) => unmount(self.path(), detach),
             done => done,
         }
+    }
+
+    /// Takes the mount there, and all that is mounted on it, out of its peer groups.
+    pub fn sever(&self, mount: &Mount) -> Result<(), Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = openat2(&self.dir, &self.name, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+        let root = Self { dir, name: OsString::new() };
+        if root.mount_id().is_some_and(|is| is != u64::from(mount.id)) {
+            return Err(Errno::STALE);
+        }
+        let path = Path::new("/proc/thread-self/fd").join(root.dir.as_raw_fd().to_string());
+        mount_change(path, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
     }
 
     /// Whether the file system mounted there is frozen. Nothing tells but that the kernel refuses to reconfigure a frozen one

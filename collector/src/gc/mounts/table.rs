@@ -32,6 +32,10 @@ pub struct Mount {
     pub source: String,
     /// The file system's options.
     pub options: String,
+    /// Its peer group: what is mounted on one of them, or unmounted, is so on all.
+    pub peers: Option<u32>,
+    /// The peer group that it follows.
+    pub follows: Option<u32>,
 }
 
 /// Where a container's mounts may be. Real paths, without symbolic links.
@@ -80,6 +84,10 @@ fn row(line: &[u8]) -> Option<Mount> {
     // Any number of optional fields comes before the dash.
     let dash = fields.iter().skip(6).position(|field| *field == b"-")? + 6;
     let words = |at: usize| fields.get(dash + at).map(|field| String::from_utf8_lossy(&unescape(field)).into_owned());
+    let tag = |name: &str| {
+        let optional = fields.get(6..dash).unwrap_or_default().iter();
+        optional.filter_map(|field| std::str::from_utf8(field).ok()?.strip_prefix(name)?.parse().ok()).next()
+    };
     let mut device = fields.get(2)?.split(|&c| c == b':');
     let (point, deleted) = match fields.get(4)?.strip_suffix(b"//deleted") {
         Some(point) => (PathBuf::from(OsString::from_vec(unescape(point))), true),
@@ -96,6 +104,8 @@ fn row(line: &[u8]) -> Option<Mount> {
         fs: words(1)?,
         source: words(2)?,
         options: words(3).unwrap_or_default(),
+        peers: tag("shared:"),
+        follows: tag("master:"),
     })
 }
 

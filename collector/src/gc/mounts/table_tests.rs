@@ -34,6 +34,8 @@ fn a_row_is_understood_whatever_is_in_it() {
         fs: "ext3".into(),
         source: "/dev/r#t".into(),
         options: "rw,errors=x".into(),
+        peers: Some(7),
+        follows: Some(1),
     };
     assert_eq!(table[0], expected);
     assert_eq!((table[1].root.to_str(), table[1].source.as_str()), (Some("net:[4026532177]"), ""));

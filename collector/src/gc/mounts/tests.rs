@@ -176,7 +176,7 @@ fn a_link_in_the_place_of_a_mount_points_parent_leads_nowhere() {
         let stale = table.iter_mut().find(|mount| mount.point == rootfs.join("b/m")).unwrap();
         stale.point = rootfs.join("a/m");
         let found = table::plan(&table, &below(&rootfs));
-        let why = Round::new(&table, &found).run(soon()).unwrap();
+        let why = Round::new(&table, &found, &below(&rootfs)).run(soon()).unwrap();
         assert!(why.contains("a/m"), "{why}");
         assert_eq!((count(&outside), count(&rootfs)), (1, 1));
         assert_eq!(clear(&below(&rootfs), soon()), Ok(()));

@@ -20,16 +20,16 @@ pub(super) fn scan(roots: &[PathBuf], known: &Known, boot: BootId) -> io::Result
         return Ok(Vec::new());
     }
     // What belongs together lies in one directory of the root.
-    let mut found: BTreeMap<PathBuf, (PathBuf, usize)> = BTreeMap::new();
+    let mut found: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
     for mount in read_table()?.into_iter().filter(|mount| !mount.deleted) {
         let Some(top) = roots.iter().find_map(|root| top(root, &mount.point)) else { continue };
         if !known.owns_below(&mount.point) && mount.point.to_str().is_some() {
-            let (first, count) = found.entry(top).or_insert((mount.point.clone(), 0));
-            *first = first.clone().min(mount.point);
-            *count += 1;
+            found.entry(top).or_default().push(mount.point);
         }
     }
-    let left = found.into_iter().filter_map(|(top, (point, count))| {
+    let left = found.into_iter().filter_map(|(top, mut points)| {
+        points.sort();
+        let (point, count) = (points.first()?.clone(), points.len());
         let id = super::id_of(&top.file_name()?.to_string_lossy())?;
         if known.ids.contains(&id) {
             return None;
@@ -45,14 +45,48 @@ pub(super) fn scan(roots: &[PathBuf], known: &Known, boot: BootId) -> io::Result
             },
             adopted: None,
         };
-        let cleanup = Cleanup { mounts: vec![top], ..Cleanup::default() };
+        // Beside somebody's nothing goes but what is nobody's.
+        let mounts = if known.owns_below(&top) { outermost(points) } else { vec![top] };
+        let cleanup = Cleanup { mounts, ..Cleanup::default() };
         Some(Left { finding, estate: Estate { cleanup, ..super::bare(&id, boot) } })
     });
     Ok(left.collect())
+}
+
+/// Those that are not below another of them; as many as one entry may have, which is enough to go on with.
+fn outermost(points: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut outermost: Vec<PathBuf> = Vec::new();
+    for point in points {
+        if !outermost.iter().any(|above| point.starts_with(above)) {
+            outermost.push(point);
+        }
+    }
+    outermost.truncate(Cleanup::MOST);
+    outermost
 }
 
 /// The directory of the root in which the path lies; the root itself is not a container's.
 fn top(root: &Path, path: &Path) -> Option<PathBuf> {
     let first = path.strip_prefix(root).ok()?.components().next()?;
     Some(root.join(first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gc::mounts::sandbox::{alone, tmpfs};
+
+    #[test]
+    fn beside_a_container_s_mounts_only_those_of_nobody_are_found() {
+        alone("a root that is shared", |root| {
+            let (live, dead, lone) = (root.join("all/live/rootfs"), root.join("all/dead/rootfs"), root.join("lone"));
+            for dir in [&live, &dead, &dead.join("below"), &lone.join("deep")] {
+                tmpfs(dir);
+            }
+            let known = Known { places: vec![live.clone()], ..Known::default() };
+            let left = scan(&[root.into()], &known, BootId::current().unwrap()).unwrap();
+            let mounts: Vec<_> = left.iter().map(|left| left.estate.cleanup.mounts.clone()).collect();
+            assert_eq!(mounts, [vec![dead], vec![lone]]);
+        });
+    }
 }

@@ -28,7 +28,7 @@ fn look(root: &Path, id: ContainerId, known: &Known, boot: BootId) -> Option<Lef
     let dir = root.join(id.as_str());
     let runtime = runtime(root, &id)?;
     let noted = super::super::stranger::noted(&dir);
-    if noted.process.is_some() {
+    if noted.process.is_some() || noted.may_live {
         return None;
     }
     let estate =

@@ -22,7 +22,7 @@ pub fn list(overseer: &Overseer) -> Vec<GcInfo> {
 }
 
 fn find(overseer: &Overseer, id: &ContainerId) -> Result<Arc<Ward>, ApiError> {
-    if let Some(ward) = overseer.cx.gc.of(id).filter(|ward| ward.lock().obstacle.is_some()) {
+    if let Some(ward) = overseer.cx.gc.of(id).filter(|ward| ward.waits()) {
         return Ok(ward);
     }
     let Some(info) = overseer.cx.board.get(id) else { return Err(no_such(id.as_str())) };

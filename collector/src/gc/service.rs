@@ -107,7 +107,7 @@ impl Gc {
     /// All that have been tried in vain.
     #[must_use]
     pub fn waiting(&self) -> Vec<Arc<Ward>> {
-        self.wards().values().filter(|ward| ward.lock().obstacle.is_some()).cloned().collect()
+        self.wards().values().filter(|ward| ward.waits()).cloned().collect()
     }
 
     /// All, those that are tried for the first time too.

@@ -138,6 +138,11 @@ impl Ward {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether it has been tried in vain, and everybody may know: it is durable, or cannot be made so.
+    pub fn waits(&self) -> bool {
+        self.lock().durable || matches!(*self.progress.borrow(), Progress::InTheWay { .. })
+    }
+
     /// Takes the one thread that it may occupy; `None` while that hangs in an earlier attempt.
     pub fn occupy(self: &Arc<Self>) -> Option<Occupied> {
         let free = self.busy.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).is_ok();

@@ -79,7 +79,11 @@ impl Task {
             Action::Bury => self.bury(),
             Action::Signal => {
                 if let Some(Wish { kind: WishKind::Signal(signal), reply }) = wish.take() {
-                    let _ = reply.send(self.signal(signal).map(|()| Reply::Done {}));
+                    let sent = self.signal(signal);
+                    if signal == nix::libc::SIGKILL && sent.is_ok() {
+                        self.is_to_die();
+                    }
+                    let _ = reply.send(sent.map(|()| Reply::Done {}));
                 }
             }
             Action::SignalKill => self.kill(),
@@ -205,15 +209,20 @@ impl Task {
         if let Err(e) = self.signal(nix::libc::SIGKILL) {
             tracing::debug!(id = %self.launch.id, error = %e, "SIGKILL");
         }
+        self.is_to_die();
+        self.kill_at = None;
+        self.give_up_at = Some(Instant::now() + DIES_WITHIN);
+    }
+
+    /// It was sent SIGKILL; what of ours could keep it from dying is taken out of its way.
+    fn is_to_die(&mut self) {
         // What is frozen by its own freezer takes no signal.
         if let Some(init) = self.init.clone() {
             let blocking = self.cx.tools.blocking.clone();
             let name = format!("thaw {}", self.launch.id);
             tokio::spawn(async move { blocking.run(name, move || gc::thaw(&init.cgroups)).await });
         }
-        self.kill_at = None;
         self.stuck_at.get_or_insert(Instant::now() + DIES_SOON);
-        self.give_up_at = Some(Instant::now() + DIES_WITHIN);
     }
 
     fn signal_then_kill(&mut self, wish: &mut Option<Wish>) {

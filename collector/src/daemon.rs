@@ -109,10 +109,12 @@ pub async fn run(
 
     let cancel = CancellationToken::new();
     let runtimes = Runtimes::new(children_nofile);
-    let tools = Tools { runtimes, lanes: Lanes::new(budget.runtimes), blocking: Blocking::default() };
+    let (first, again) = (budget.runtimes.div_ceil(2), budget.runtimes / 2);
+    let tools = Tools { runtimes, lanes: Lanes::new(first), blocking: Blocking::default() };
     let tasks = TaskTracker::new();
     // Whatever hangs in the kernel, as many threads are left for everything else.
-    let gc = Gc::new(layout.clone(), (budget.threads / 2).max(1), config.command_timeout, tasks.clone());
+    let (threads, lanes) = ((budget.threads / 2).max(1), Lanes::new(again));
+    let gc = Gc::new(layout.clone(), threads, lanes, config.command_timeout, tasks.clone());
     let info_exit = config.pidfd_info_exit && Probe::run().pidfd_info_exit;
     let context = Context::new(&config, tools, gc, cancel.clone(), store, info_exit, budget);
     let overseer = Overseer::new(context, tasks);

@@ -20,6 +20,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// How long is waited for killed processes in one attempt; their pidfds tell of their end later.
 const DIE_WITHIN: Duration = Duration::from_millis(500);
+/// The same where they were in the way the last time: what is new is heard, and a thread is not spent on waiting.
+const STILL_DIE_WITHIN: Duration = Duration::from_millis(20);
 /// What a thread may be late.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -183,9 +185,11 @@ impl<'a> Attempt<'a> {
     async fn processes(&self) -> Done {
         let Estate { cgroups, processes, .. } = &self.estate;
         let (cgroups, processes, spared) = (cgroups.clone(), processes.clone(), self.spared());
-        let until = self.until().min(std::time::Instant::now() + DIE_WITHIN);
+        let again = self.ward.lock().obstacle.as_ref().is_some_and(|(obstacle, _)| obstacle.step == Step::Processes);
+        let within = if again { STILL_DIE_WITHIN } else { DIE_WITHIN };
+        let until = self.until().min(std::time::Instant::now() + within);
         let work = move || {
-            let left = processes::look(&cgroups, &processes, &spared).is_some();
+            let left = again || processes::look(&cgroups, &processes, &spared).is_some();
             processes::end(&cgroups, &processes, &spared, until).map(|()| left)
         };
         self.block(Step::Processes, "end its processes", work).await?
@@ -348,7 +352,7 @@ impl<'a> Attempt<'a> {
             let durable = {
                 let mut inner = self.ward.lock();
                 inner.entry.commands_done = u32::try_from(index + 1).unwrap_or(u32::MAX);
-                inner.durable
+                inner.written.is_some()
             };
             if durable && let Err(e) = self.cx.gc.persist(self.cx, self.ward).await {
                 tracing::warn!(id = %self.estate.id, error = %e, "a clean-up command is done, but that cannot be noted: it may run again");
@@ -376,11 +380,12 @@ impl Gc {
     /// # Errors
     /// For people.
     pub async fn persist(&self, cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), String> {
-        let (gc, entry) = (cx.clone(), ward.lock().entry.clone());
+        let Some(entry) = ward.unwritten() else { return Ok(()) };
+        let gc = cx.clone();
         let name = format!("note what is to be cleaned of {}", entry.estate.id);
-        match cx.tools.blocking.run(name, move || gc.gc.entries.write(&entry)).await {
-            Ok(()) => {
-                ward.lock().durable = true;
+        match cx.tools.blocking.run(name, move || gc.gc.entries.write(&entry).map(|()| entry)).await {
+            Ok(entry) => {
+                ward.lock().written = Some(Box::new(entry));
                 Ok(())
             }
             Err(e) => Err(format!("write the entry in {}: {e}", cx.layout.gc().display())),

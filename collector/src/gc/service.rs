@@ -10,7 +10,7 @@ use super::{
     wake::{Sign, Sources, Wake},
     ward::{Dead, Progress, Ward, entry},
 };
-use crate::{context::Context, exit::Backoff};
+use crate::{backend::Lanes, context::Context, exit::Backoff};
 use sexton_common::{
     ContainerId, Layout, Stamp, WallTime,
     cgroup::CgroupDir,
@@ -23,7 +23,10 @@ use sexton_common::{
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -34,6 +37,8 @@ use tokio_util::task::TaskTracker;
 
 /// How soon after an attempt the first sign leads to another; what gives signs but does not go gives way to the back-off.
 const FIRST_GAP: Duration = Duration::from_millis(5);
+/// How many signs lead to an attempt in each delay, where they never cease.
+const HEEDED: u32 = 3;
 
 /// See the module.
 #[derive(Debug)]
@@ -46,6 +51,8 @@ pub struct Gc {
     pub sources: Sources,
     /// How many threads it may have at once.
     pub threads: Arc<Semaphore>,
+    /// Where those are tried that were tried before: whoever has just ended does not wait for them (I7).
+    pub lanes: Lanes,
     /// What a clean-up command may take.
     pub command_timeout: Duration,
     /// Where its tasks run.
@@ -75,12 +82,13 @@ pub struct Ask {
 impl Gc {
     /// Without entries.
     #[must_use]
-    pub fn new(layout: Layout, threads: usize, command_timeout: Duration, tasks: TaskTracker) -> Self {
+    pub fn new(layout: Layout, threads: usize, lanes: Lanes, command_timeout: Duration, tasks: TaskTracker) -> Self {
         Self {
             entries: Entries::new(layout),
             figures: Figures::default(),
             sources: Sources::default(),
             threads: Arc::new(Semaphore::new(threads)),
+            lanes,
             command_timeout,
             tasks,
             wards: Mutex::default(),
@@ -146,8 +154,7 @@ pub fn tend(cx: &Arc<Context>, ask: Ask) -> watch::Receiver<Progress> {
         Some(ward) => (ward.clone(), false),
         None => {
             let durable = kept.is_some();
-            let mut entry = kept.unwrap_or_else(|| entry(ask.estate.clone(), ask.origin));
-            entry.remove |= ask.remove;
+            let entry = kept.unwrap_or_else(|| entry(ask.estate.clone(), ask.origin));
             let ward = Ward::new(entry, durable);
             wards.insert(run, ward.clone());
             (ward, true)
@@ -227,7 +234,11 @@ async fn work(cx: &Arc<Context>, ward: &Arc<Ward>) {
         let delay = backoff.delay(failures);
         tell(cx, ward, delay).await;
         match wait(cx, ward, &obstacle, delay, fruitless).await {
-            Woken::Due => (failures, fruitless) = (failures.saturating_add(1), 0),
+            Woken::Due { restless } => {
+                failures = failures.saturating_add(1);
+                // A few signs are heeded in each delay, and after a quiet one each at once again.
+                fruitless = if restless { fruitless.saturating_sub(HEEDED) } else { 0 };
+            }
             Woken::Asked => {}
             Woken::Sign => fruitless += 1,
         }
@@ -235,7 +246,8 @@ async fn work(cx: &Arc<Context>, ward: &Arc<Ward>) {
 }
 
 async fn attempt(cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), Obstacle> {
-    let mut place = cx.tools.lanes.enter().await;
+    let again = ward.lock().entry.attempts > 0;
+    let mut place = if again { &cx.gc.lanes } else { &cx.tools.lanes }.enter().await;
     cx.gc.figures.tried();
     ward.lock().entry.attempts += 1;
     place.during(Attempt::new(cx, ward, cx.deadline).run()).await
@@ -258,7 +270,10 @@ async fn tell(cx: &Arc<Context>, ward: &Arc<Ward>, delay: Duration) {
 
 /// Why it is tried again.
 enum Woken {
-    Due,
+    /// `restless`: signs were waiting for their gap.
+    Due {
+        restless: bool,
+    },
     Asked,
     Sign,
 }
@@ -269,14 +284,17 @@ async fn wait(cx: &Arc<Context>, ward: &Arc<Ward>, obstacle: &Obstacle, delay: D
     let gap = FIRST_GAP.saturating_mul(1 << fruitless.min(20)).min(delay);
     let mut wake = Wake::of(cx, obstacle);
     let missed = wake.is_late || (fruitless == 0 && wake.may_have_missed());
+    let restless = AtomicBool::new(false);
     let sign = async {
         if missed || wake.sign().await == Sign::Changed {
+            restless.store(true, Ordering::Relaxed);
             // What changes all the time, and does not go, is not looked at all the time.
             sleep_until(begun + gap).await;
         }
     };
     tokio::select! {
-        () = sleep_until(begun + delay) => Woken::Due,
+        biased;
+        () = sleep_until(begun + delay) => Woken::Due { restless: restless.load(Ordering::Relaxed) },
         () = ward.wake.notified() => Woken::Asked,
         () = sign => Woken::Sign,
     }

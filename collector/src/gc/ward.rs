@@ -61,10 +61,10 @@ pub struct Ward {
 /// What is known of it.
 #[derive(Debug)]
 pub struct Inner {
-    /// As it lies on disk, once it does.
+    /// As it is now.
     pub entry: Entry,
-    /// Whether it lies on disk.
-    pub durable: bool,
+    /// As it lies on disk, once it does.
+    pub written: Option<Box<Entry>>,
     /// Of a container whose exit is known.
     pub dead: Option<Dead>,
     /// Of a container that was killed and does not die.
@@ -88,8 +88,8 @@ impl Ward {
     #[must_use]
     pub fn new(entry: Entry, durable: bool) -> Arc<Self> {
         let inner = Inner {
+            written: durable.then(|| Box::new(entry.clone())),
             entry,
-            durable,
             dead: None,
             alive: false,
             unresolved: None,
@@ -127,6 +127,19 @@ impl Ward {
         (inner.entry.step, inner.entry.in_the_way) = (obstacle.step, shorten(&obstacle.what));
         inner.obstacle = Some((obstacle, since));
         news
+    }
+
+    /// As it is to be written, if what lies on disk says less. The number of attempts alone is written whenever it has
+    /// doubled: who is tried for ever wears no disk out.
+    #[must_use]
+    pub fn unwritten(&self) -> Option<Entry> {
+        let inner = self.lock();
+        let entry = inner.entry.clone();
+        let says_the_same = inner.written.as_deref().is_some_and(|written| {
+            let doubled = entry.attempts.checked_ilog2() != written.attempts.checked_ilog2();
+            !doubled && Entry { attempts: entry.attempts, ..written.clone() } == entry
+        });
+        (!says_the_same).then_some(entry)
     }
 
     /// As clients see it.
@@ -218,4 +231,41 @@ pub fn entry(estate: Estate, origin: sexton_common::gc::GcOrigin) -> Entry {
 pub fn shown(obstacle: &Obstacle, since: WallTime) -> wire::Obstacle {
     let holders = obstacle.holders.iter().map(super::holder::describe).collect();
     wire::Obstacle { step: obstacle.step, what: obstacle.what.clone(), since, holders }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sexton_common::{cleanup::Cleanup, gc::GcOrigin};
+
+    #[test]
+    fn only_what_is_new_is_written() {
+        let estate = Estate {
+            id: "c".parse().unwrap(),
+            generation: 1,
+            boot: BootId::current().unwrap(),
+            runtime: None,
+            bundle: None,
+            rootfs: None,
+            processes: Vec::new(),
+            cgroups: Vec::new(),
+            guessed: Vec::new(),
+            cleanup: Cleanup::default(),
+        };
+        let entry = entry(estate, GcOrigin::Added);
+        assert!(Ward::new(entry.clone(), false).unwritten().is_some());
+        let ward = Ward::new(entry, true);
+        assert!(ward.unwritten().is_none());
+        let mut writes = Vec::new();
+        for attempts in 1..=20 {
+            ward.lock().entry.attempts = attempts;
+            if let Some(entry) = ward.unwritten() {
+                writes.push(entry.attempts);
+                ward.lock().written = Some(Box::new(entry));
+            }
+        }
+        assert_eq!(writes, [1, 2, 4, 8, 16]);
+        ward.lock().entry.remove = true;
+        assert!(ward.unwritten().is_some_and(|entry| entry.remove && entry.attempts == 20));
+    }
 }

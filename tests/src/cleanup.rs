@@ -7,6 +7,10 @@ use std::{fs, process::Command, time::Duration};
 
 /// Kills, unmounts and removes all that belongs to the node. Best effort.
 pub fn everything(node: &Node) {
+    // Nobody dies while he is frozen.
+    for cgroup in leftovers::cgroups(node.prefix()) {
+        let _ = fs::write(cgroup.join("freezer.state"), "THAWED");
+    }
     // One pass may meet a runtime that is just starting something.
     wait_until(Duration::from_secs(10), || {
         let processes = leftovers::processes(node);
@@ -25,7 +29,6 @@ pub fn everything(node: &Node) {
             .output();
     }
     for cgroup in leftovers::cgroups(node.prefix()) {
-        let _ = fs::write(cgroup.join("freezer.state"), "THAWED");
         let _ = fs::remove_dir(cgroup);
     }
     for mount in leftovers::mounts(node).iter().rev() {

@@ -1,21 +1,58 @@
 //! What a test asks of the GC, and what it puts in its way.
 
 use crate::{
-    node::Node,
+    leftovers,
+    node::{Node, Options},
+    subscriber::Subscriber,
     wait::{LONG, wait_some},
 };
 use nix::mount::{MntFlags, umount2};
 use sexton_common::{
-    ContainerId,
-    wire::{ApiError, GcInfo, GcWhy, Reply, Request},
+    ContainerId, WallTime,
+    wire::{ApiError, EventKind, GcInfo, GcWhy, Reply, Request, State},
 };
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, Instant},
 };
 
+/// What it may take from "nothing is in the way any more" to "clean": a second is promised, the rest is for a loaded
+/// machine. A retry is not due for much longer.
+const WOKEN_WITHIN: Duration = Duration::from_secs(10);
+
 impl Node {
+    /// With a collector that tries nothing again in the time that a test takes, unless it is woken.
+    #[track_caller]
+    #[must_use]
+    pub fn patient() -> Self {
+        let config = "[exit]\nbackoff_first = '10m'\nbackoff_max = '10m'\n".into();
+        Self::with(Options { config, ..Options::default() })
+    }
+
+    /// Has what is in the way of all of these go; how long it takes until they are clean.
+    ///
+    /// # Panics
+    /// If they were to be tried again soon anyway, or if nothing wakes the collector.
+    #[track_caller]
+    pub fn clean_after(&self, events: &Subscriber, ids: &[&ContainerId], release: impl FnOnce()) -> Duration {
+        for id in ids {
+            // None while it is being tried.
+            let due = wait_some(&format!("{id} waits in GC"), LONG, || {
+                self.gc_list().into_iter().find(|entry| entry.id == **id)?.next_try
+            });
+            assert!(due > WallTime(WallTime::now().0 + 60_000_000_000), "{id} is tried again soon anyway");
+        }
+        let since = Instant::now();
+        release();
+        let took = ids.iter().map(|id| events.wait(id, EventKind::Stopped).0.duration_since(since)).max().unwrap();
+        eprintln!("clean {took:?} after nothing was in the way any more");
+        assert!(took < WOKEN_WITHIN, "{took:?}");
+        assert!(ids.iter().all(|id| !self.layout().gc_entry(id).exists()));
+        took
+    }
+
     /// What is in GC.
     ///
     /// # Panics
@@ -55,13 +92,18 @@ impl Node {
         }
     }
 
-    /// Waits until it is in GC.
+    /// Waits until it is in GC, durably, and everybody is told.
     ///
     /// # Panics
     /// If that does not come.
     #[track_caller]
     pub fn wait_gc(&self, id: &ContainerId) -> GcInfo {
-        wait_some(&format!("{id} in GC"), LONG, || self.gc_list().into_iter().find(|entry| entry.id == *id))
+        wait_some(&format!("{id} in GC"), LONG, || {
+            let entry = self.gc_list().into_iter().find(|entry| entry.id == *id);
+            // One that was added is no container of Sexton's.
+            let told = self.list(true).iter().all(|info| info.id != *id || info.state == State::Gc);
+            entry.filter(|_| told && self.layout().gc_entry(id).exists())
+        })
     }
 }
 
@@ -98,6 +140,17 @@ impl Freezer {
         format!("/{}/{id}", self.0)
     }
 
+    /// Puts a process into it, and in every other hierarchy into the root: no cgroup of a container's has it any more.
+    ///
+    /// # Panics
+    /// If it cannot.
+    pub fn take(&self, pid: u32) {
+        for hierarchy in leftovers::entries(Path::new("/sys/fs/cgroup")) {
+            let to = if hierarchy == Path::new(Self::HIERARCHY) { self.dir() } else { hierarchy };
+            fs::write(to.join("cgroup.procs"), pid.to_string()).unwrap();
+        }
+    }
+
     /// Freezes, or thaws.
     ///
     /// # Panics
@@ -110,8 +163,8 @@ impl Freezer {
 impl Drop for Freezer {
     fn drop(&mut self) {
         let _ = fs::write(self.dir().join("freezer.state"), "THAWED");
-        for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-            let _ = fs::remove_dir(hierarchy.path().join(&self.0));
+        for cgroup in leftovers::cgroups(&self.0) {
+            let _ = fs::remove_dir(cgroup);
         }
     }
 }

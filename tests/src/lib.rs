@@ -29,6 +29,7 @@ pub mod manager;
 pub mod needs;
 pub mod node;
 pub mod node_api;
+pub mod obstacles;
 pub mod pids;
 pub mod played;
 pub mod proc;

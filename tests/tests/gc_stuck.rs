@@ -7,7 +7,8 @@ use sexton_common::{
     wire::{ErrorCode, EventKind, Launched, Request, State},
 };
 use sexton_tests::{
-    Bundle, LONG, Node, gc::Freezer, node_api::killed_by, proc, run, skip, skipped, skipped_without_info_exit, wait_for,
+    Bundle, LONG, Node, gc::Freezer, node_api::killed_by, proc, run, skip, skipped, skipped_without_info_exit,
+    wait::wait_some, wait_for,
 };
 use std::path::PathBuf;
 
@@ -202,17 +203,20 @@ fn it_stays_in_gc_over_the_collectors_death() {
     freezer.freeze(true);
     node.kill(&id, 9);
     node.kill(&away, 9);
-    let before = node.wait_gc(&id);
     node.wait_gc(&away);
+    // The number of attempts is written when it has doubled.
+    let before = wait_some("some attempts", LONG, || {
+        node.ask(&Request::GcRetry { id: Some(id.clone()) }).unwrap();
+        Some(node.wait_gc(&id)).filter(|entry| entry.attempts >= 4)
+    });
     for _ in 0..2 {
         node.kill_daemon();
         node.start_daemon();
-        wait_for("it is tried again", LONG, || {
-            node.gc_list().iter().any(|entry| entry.id == id && entry.attempts > before.attempts)
-        });
+        wait_for("it is tried again", LONG, || node.gc_list().iter().any(|entry| entry.id == id && entry.attempts > 4));
         let after = node.wait_gc(&id);
         assert_eq!((after.since, after.generation, after.step), (before.since, before.generation, Step::Processes));
         assert_eq!(node.inspect(&id).state, State::Gc);
+        node.wait_gc(&away);
         assert_eq!(node.gc_list().len(), 2, "each is there once");
     }
     let events = node.subscribe();

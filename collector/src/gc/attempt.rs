@@ -199,7 +199,7 @@ impl<'a> Attempt<'a> {
         let within = if again { STILL_DIE_WITHIN } else { DIE_WITHIN };
         let until = self.until().min(std::time::Instant::now() + within);
         let work = move || {
-            let left = processes::look(&cgroups, &processes, &spared).is_some();
+            let left = again || processes::look(&cgroups, &processes, &spared).is_some();
             processes::end(&cgroups, &processes, &spared, until).map(|()| left)
         };
         self.block(Step::Processes, "end its processes", work).await?

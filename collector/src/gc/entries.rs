@@ -109,11 +109,18 @@ impl Entries {
         let (id, generation) = (&entry.estate.id, entry.estate.generation);
         let path = {
             let mut files = self.lock();
-            let plain = self.layout.gc_entry(id);
-            let free = !files.values().any(|path| *path == plain);
-            // No id has an `@` in it.
-            let new = || if free { plain } else { self.layout.gc().join(format!("{id}@{generation}")) };
-            files.entry((id.clone(), generation)).or_insert_with(new).clone()
+            let run = (id.clone(), generation);
+            match files.get(&run) {
+                Some(path) => path.clone(),
+                None => {
+                    let plain = self.layout.gc_entry(id);
+                    let free = !files.values().any(|path| *path == plain);
+                    // No id has an `@` in it.
+                    let path = if free { plain } else { self.layout.gc().join(format!("{id}@{generation}")) };
+                    files.insert(run, path.clone());
+                    path
+                }
+            }
         };
         durable::write(&path, entry)
     }

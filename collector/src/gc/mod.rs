@@ -23,6 +23,7 @@ mod rootfs;
 mod scan;
 mod scene;
 mod service;
+mod shown;
 mod stranger;
 mod tend;
 mod wake;
@@ -37,8 +38,9 @@ pub use lingering::{FOR, MARK};
 pub use obstacle::Obstacle;
 pub use scan::{Known, scan};
 pub use service::{Ask, Gc, restore, take_up, tend};
+pub use shown::shown;
 pub use stranger::estate_of_stranger;
-pub use ward::{Dead, Progress, Ward, shown};
+pub use ward::{Dead, Progress, Ward};
 
 use attempt::Attempt;
 use entries::Entries;

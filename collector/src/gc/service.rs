@@ -170,8 +170,7 @@ pub fn tend(cx: &Arc<Context>, ask: Ask) -> watch::Receiver<Progress> {
         Some(ward) => (ward.clone(), false),
         None => {
             let durable = kept.is_some();
-            let mut entry = kept.unwrap_or_else(|| entry(ask.estate.clone(), ask.origin));
-            entry.remove |= ask.remove;
+            let entry = kept.unwrap_or_else(|| entry(ask.estate.clone(), ask.origin));
             let ward = Ward::new(entry, durable);
             wards.insert(run, ward.clone());
             (ward, true)

@@ -11,11 +11,21 @@ use sexton_common::{
     gc::{Entry, Step},
     launch::Clean,
 };
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::time::{Instant, sleep_until};
 
 /// How soon after an attempt the first sign leads to another; what gives signs but does not go gives way to the back-off.
 const FIRST_GAP: Duration = Duration::from_millis(5);
+
+/// How many signs lead to an attempt in each delay, where they never cease.
+const HEEDED: u32 = 3;
 
 /// Until it is clean, or given up.
 pub(super) async fn work(cx: &Arc<Context>, ward: &Arc<Ward>) {
@@ -66,7 +76,11 @@ pub(super) async fn work(cx: &Arc<Context>, ward: &Arc<Ward>) {
         let wake = wake.get_or_insert_with(|| Wake::of(cx, &obstacle));
         let missed = wake.is_late || (fresh && wake.may_have_missed());
         match wait(ward, wake, missed, delay, fruitless).await {
-            Woken::Due => (failures, fruitless) = (failures.saturating_add(1), 0),
+            Woken::Due { restless } => {
+                failures = failures.saturating_add(1);
+                // A few signs are heeded in each delay, and after a quiet one each at once again.
+                fruitless = if restless { fruitless.saturating_sub(HEEDED) } else { 0 };
+            }
             Woken::Asked => {}
             Woken::Sign => fruitless += 1,
         }
@@ -98,7 +112,10 @@ async fn tell(cx: &Arc<Context>, ward: &Arc<Ward>, delay: Duration) {
 
 /// Why it is tried again.
 enum Woken {
-    Due,
+    /// `restless`: signs were waiting for their gap.
+    Due {
+        restless: bool,
+    },
     Asked,
     Sign,
 }
@@ -107,14 +124,17 @@ enum Woken {
 async fn wait(ward: &Ward, wake: &mut Wake, missed: bool, delay: Duration, fruitless: u32) -> Woken {
     let begun = Instant::now();
     let gap = FIRST_GAP.saturating_mul(1 << fruitless.min(20)).min(delay);
+    let restless = AtomicBool::new(false);
     let sign = async {
         if missed || wake.sign().await == Sign::Changed || fruitless > 0 {
+            restless.store(true, Ordering::Relaxed);
             // What changes all the time, and does not go, is not looked at all the time; nor is who is followed by others.
             sleep_until(begun + gap).await;
         }
     };
     tokio::select! {
-        () = sleep_until(begun + delay) => Woken::Due,
+        biased;
+        () = sleep_until(begun + delay) => Woken::Due { restless: restless.load(Ordering::Relaxed) },
         () = ward.wake.notified() => Woken::Asked,
         () = sign => Woken::Sign,
     }
@@ -163,7 +183,7 @@ async fn remove(cx: &Arc<Context>, ward: &Arc<Ward>, revision: u64) -> Result<bo
         if inner.revision != revision {
             return Ok(false);
         }
-        inner.durable = false;
+        inner.written = None;
         (inner.run(), inner.alive)
     };
     let (gc, name) = (cx.clone(), format!("remove the entry of {}", run.0));
@@ -203,15 +223,16 @@ impl Gc {
         if !cx.gc.has(ward) {
             return Ok(());
         }
-        let (gc, entry) = (cx.clone(), ward.lock().entry.clone());
+        let Some(entry) = ward.unwritten() else { return Ok(()) };
+        let gc = cx.clone();
         let name = format!("note what is to be cleaned of {}", entry.estate.id);
         let work = move || {
             let _disk = disk;
-            gc.gc.entries.write(&entry)
+            gc.gc.entries.write(&entry).map(|()| entry)
         };
         match cx.tools.blocking.run(name, work).await {
-            Ok(()) => {
-                ward.lock().durable = true;
+            Ok(entry) => {
+                ward.lock().written = Some(Box::new(entry));
                 Ok(())
             }
             Err(e) => Err(format!("write the entry in {}: {e}", cx.layout.gc().display())),

@@ -8,7 +8,7 @@ use sexton_common::{
     gc::{Device, Entry, Estate, Step},
     identity::BootId,
     layout::ContainerDir,
-    wire::{self, GcInfo, MAX_FRAME},
+    wire::GcInfo,
 };
 use std::{
     sync::{
@@ -63,10 +63,10 @@ pub struct Ward {
 /// What is known of it.
 #[derive(Debug)]
 pub struct Inner {
-    /// As it lies on disk, once it does.
+    /// As it is now.
     pub entry: Entry,
-    /// Whether it lies on disk.
-    pub durable: bool,
+    /// As it lies on disk, once it does.
+    pub written: Option<Box<Entry>>,
     /// Of a container whose exit is known.
     pub dead: Option<Dead>,
     /// Of a container that was killed and does not die.
@@ -113,8 +113,8 @@ impl Ward {
         let inner = Inner {
             // It came beyond them.
             settled: entry.step > Step::Cgroups,
+            written: durable.then(|| Box::new(entry.clone())),
             entry,
-            durable,
             dead: None,
             alive: false,
             unresolved: None,
@@ -138,9 +138,22 @@ impl Ward {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// As it is to be written, if what lies on disk says less. The number of attempts alone is written whenever it has
+    /// doubled: who is tried for ever wears no disk out.
+    #[must_use]
+    pub fn unwritten(&self) -> Option<Entry> {
+        let inner = self.lock();
+        let entry = inner.entry.clone();
+        let says_the_same = inner.written.as_deref().is_some_and(|written| {
+            let doubled = entry.attempts.checked_ilog2() != written.attempts.checked_ilog2();
+            !doubled && Entry { attempts: entry.attempts, ..written.clone() } == entry
+        });
+        (!says_the_same).then_some(entry)
+    }
+
     /// Whether it has been tried in vain, and everybody may know: it is durable, or cannot be made so.
     pub fn waits(&self) -> bool {
-        self.lock().durable || matches!(*self.progress.borrow(), Progress::InTheWay { .. })
+        self.lock().written.is_some() || matches!(*self.progress.borrow(), Progress::InTheWay { .. })
     }
 
     /// Takes the one thread that it may occupy; `None` while that hangs in an earlier attempt.
@@ -224,7 +237,7 @@ const DEVICES: usize = 16 * 1024;
 /// The longest text on what is in the way that is kept.
 const REASON: usize = 1024;
 
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     text.chars().take(REASON).collect()
 }
 
@@ -265,30 +278,6 @@ pub fn entry(estate: Estate, origin: sexton_common::gc::GcOrigin) -> Entry {
         commands_done: 0,
         devices: Vec::new(),
         remove: false,
-    }
-}
-
-/// As clients see an obstacle; looks at its processes, which blocks on `/proc`. As many of them as go into an answer: a
-/// container may nest its cgroups as deep as it likes.
-#[must_use]
-pub fn shown(obstacle: &Obstacle, since: WallTime) -> wire::Obstacle {
-    let mut room = MAX_FRAME / 2;
-    let holders = obstacle.holders.iter().map(super::holder::describe).map(|mut holder| {
-        holder.how = shorten(&holder.how);
-        holder
-    });
-    let fits = |holder: &wire::Holder| {
-        // In JSON quotes and backslashes take two.
-        let size = serde_json::to_vec(holder).map_or(usize::MAX, |json| json.len());
-        let fits = size <= room;
-        room = room.saturating_sub(size);
-        fits
-    };
-    wire::Obstacle {
-        step: obstacle.step,
-        what: shorten(&obstacle.what),
-        since,
-        holders: holders.take_while(fits).collect(),
     }
 }
 

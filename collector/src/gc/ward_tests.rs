@@ -1,6 +1,6 @@
 use super::*;
-use crate::gc::obstacle::Holder;
-use sexton_common::{ProcessIdentity, cleanup::Cleanup, durable, gc::GcOrigin};
+use crate::gc::{obstacle::Holder, shown::shown};
+use sexton_common::{ProcessIdentity, cleanup::Cleanup, durable, gc::GcOrigin, wire::MAX_FRAME};
 
 #[test]
 fn however_much_is_in_the_way_an_answer_has_it() {
@@ -41,4 +41,35 @@ fn however_much_is_learned_the_entry_can_be_written() {
     assert!(kept > 50 && !ward.remember((0..10).map(device).collect()), "{kept} are known already");
     ward.delayed(Obstacle::new(Step::Mounts, "é".repeat(5000)));
     durable::encode(&ward.lock().entry).unwrap();
+}
+
+#[test]
+fn only_what_is_new_is_written() {
+    let estate = Estate {
+        id: "c".parse().unwrap(),
+        generation: 1,
+        boot: BootId::current().unwrap(),
+        runtime: None,
+        bundle: None,
+        rootfs: None,
+        processes: Vec::new(),
+        cgroups: Vec::new(),
+        guessed: Vec::new(),
+        cleanup: Cleanup::default(),
+    };
+    let entry = entry(estate, GcOrigin::Added);
+    assert!(Ward::new(entry.clone(), false).unwritten().is_some());
+    let ward = Ward::new(entry, true);
+    assert!(ward.unwritten().is_none());
+    let mut writes = Vec::new();
+    for attempts in 1..=20 {
+        ward.lock().entry.attempts = attempts;
+        if let Some(entry) = ward.unwritten() {
+            writes.push(entry.attempts);
+            ward.lock().written = Some(Box::new(entry));
+        }
+    }
+    assert_eq!(writes, [1, 2, 4, 8, 16]);
+    ward.lock().entry.remove = true;
+    assert!(ward.unwritten().is_some_and(|entry| entry.remove && entry.attempts == 20));
 }

@@ -22,7 +22,7 @@ impl Attempt<'_> {
             let durable = {
                 let mut inner = self.ward.lock();
                 inner.entry.commands_done = u32::try_from(index + 1).unwrap_or(u32::MAX);
-                inner.durable
+                inner.written.is_some()
             };
             if durable && let Err(e) = self.cx.gc.persist(self.cx, self.ward).await {
                 tracing::warn!(id = %self.estate.id, error = %e, "a clean-up command is done, but that cannot be noted: it may run again");

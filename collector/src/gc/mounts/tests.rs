@@ -286,11 +286,9 @@ fn a_number_that_an_ipc_namespaces_message_queues_have_now_is_not_held() {
                 std::thread::yield_now();
             }
         }
-        let (taken, end) = (taken(), Instant::now() + Duration::from_secs(5));
-        let mut obstacle = held(&devices, end);
-        while obstacle.is_some() && Instant::now() < end {
-            obstacle = held(&devices, end);
-        }
+        let (taken, end) = (taken(), soon());
+        while held(&devices, end).is_some() && Instant::now() < end {}
+        let obstacle = held(&devices, end);
         for mut child in namespaces {
             child.kill().unwrap();
             child.wait().unwrap();

@@ -1,14 +1,30 @@
 //! Directories of containers that are not born yet: whose they are.
 
-use crate::{Launch, durable, identity::Presence, layout::ContainerDir};
-use std::{fs, os::unix::fs::MetadataExt, path::Path};
+use crate::{
+    ContainerId, Launch, ProcessIdentity, durable,
+    identity::Presence,
+    launch::{Mode, OnShimDeath, Stdio},
+    layout::ContainerDir,
+    runtime::Runtime,
+};
+use serde::Deserialize;
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+/// A launch's fields up to its shim's: all that the shim needs the code for.
+#[derive(Deserialize)]
+#[allow(dead_code)]
+struct Head(ContainerId, u64, PathBuf, Runtime, Stdio, Mode, bool, OnShimDeath, ProcessIdentity);
 
 /// Whether nobody fills it any more: its maker, whose pid was `maker`, is dead, whoever has that pid now. Blocks on
 /// the disk.
 #[must_use]
 pub fn is_abandoned(dir: &ContainerDir, maker: u32) -> bool {
-    if let Ok(Some(launch)) = durable::read::<Launch>(&dir.launch()) {
-        return matches!(launch.shim.look(), Ok(Presence::Gone | Presence::Zombie(..)));
+    if let Some(Head(.., shim)) = durable::read_head::<Launch, _>(&dir.launch()) {
+        return matches!(shim.look(), Ok(Presence::Gone | Presence::Zombie(..)));
     }
     // It is opened as soon as it is made. In between, only the name tells; an empty one that is left is harmless.
     let comm = fs::read_to_string(format!("/proc/{maker}/comm")).unwrap_or_default();
@@ -43,5 +59,29 @@ mod tests {
         assert!(!is_abandoned(&dir, own));
         drop(open);
         assert!(is_abandoned(&dir, own));
+    }
+
+    #[test]
+    fn a_launch_s_shim_decides_and_stands_where_it_is_looked_for() {
+        let root = tempfile::tempdir().unwrap();
+        let (own, dir) = (std::process::id(), ContainerDir::at(root.path().into()));
+        let init = |shim| crate::Init {
+            id: "c".parse().unwrap(),
+            generation: 7,
+            process: shim,
+            cgroups: vec![],
+            ready: crate::Stamp::now(),
+            executable: None,
+            shim,
+            runtime: Runtime { root: Some("/r".into()), args: vec!["--x".into()], ..Runtime::default() },
+            bundle: "/b".into(),
+        };
+        let lives = ProcessIdentity::of(own).unwrap();
+        let dead = ProcessIdentity { start_time: lives.start_time + 1, ..lives };
+        for (shim, abandoned) in [(lives, false), (dead, true)] {
+            let launch = Launch { stdio: Stdio::File("/o".into()), ..init(shim).to_launch() };
+            durable::write(&dir.launch(), &launch).unwrap();
+            assert_eq!(is_abandoned(&dir, own), abandoned);
+        }
     }
 }

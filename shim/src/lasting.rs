@@ -6,7 +6,7 @@ use crate::{
     place::{self, NoPlace},
 };
 use rustix::fs::RenameFlags;
-use sexton_common::{ContainerId, Launch, Layout, durable};
+use sexton_common::{ContainerId, Launch, Layout, durable, layout::ContainerDir};
 use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt};
 
 /// Whether something of this name is still to be cleaned: its files may be the same ones.
@@ -40,21 +40,66 @@ pub fn write(plan: &Plan, launch: &Launch) -> Result<(), NoPlace> {
 /// Removes it, if this run has one: nothing was launched. Called again it goes on where it stopped.
 pub fn remove(layout: &Layout, id: &ContainerId, generation: u64) -> io::Result<()> {
     let (dir, buried) = (layout.lasting_container(id), layout.lasting_buried(id, generation));
-    let there = durable::read::<Launch>(&dir.launch()).ok().flatten();
-    if there.is_some_and(|there| there.generation == generation) {
+    if run_of(&dir).is_some_and(|(_, there)| there == generation) {
         durable::rename(dir.path(), buried.path(), RenameFlags::NOREPLACE)?;
         durable::sync_parent(dir.path())?;
     }
     place::bury(buried.path())
 }
 
+/// Which run's launch lies there: a launch's first two fields.
+fn run_of(dir: &ContainerDir) -> Option<(ContainerId, u64)> {
+    durable::read_head::<Launch, _>(&dir.launch())
+}
+
 /// Removes what a launch that came to nothing has left under the temporary names of this pid, and what it wrote here.
 pub fn bury_unborn(layout: &Layout, pid: u32) {
     let unborn = layout.unborn(pid);
-    let launch = durable::read::<Launch>(&unborn.launch()).ok().flatten();
-    if let Some(launch) = launch.filter(|launch| !launch.cleanup.is_empty()) {
+    if let Some((id, generation)) = run_of(&unborn) {
         let _ = place::bury(layout.lasting_unborn(pid).path());
-        let _ = remove(layout, &launch.id, launch.generation);
+        let _ = remove(layout, &id, generation);
     }
     let _ = place::bury(unborn.path());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sexton_common::{
+        ProcessIdentity, Stamp,
+        cleanup::Cleanup,
+        launch::{Mode, OnShimDeath, Origin, Stdio},
+        runtime::Runtime,
+    };
+
+    #[test]
+    fn only_its_own_run_s_launch_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path().join("state"), root.path().join("data"));
+        let id: ContainerId = "web".parse().unwrap();
+        let launch = Launch {
+            id: id.clone(),
+            generation: 7,
+            bundle: "/b".into(),
+            runtime: Runtime::default(),
+            stdio: Stdio::Null,
+            mode: Mode::Run,
+            auto_remove: false,
+            on_shim_death: OnShimDeath::Adopt,
+            shim: ProcessIdentity::of(std::process::id()).unwrap(),
+            origin: Origin::Sexton,
+            cgroups: vec![],
+            created: Stamp::now(),
+            cleanup: Cleanup { exec: vec!["true".into()], ..Cleanup::default() },
+        };
+        let dir = layout.lasting_container(&id);
+        std::fs::create_dir_all(dir.path()).unwrap();
+        durable::write(&dir.launch(), &launch).unwrap();
+        assert_eq!(run_of(&dir), Some((id.clone(), 7)));
+        remove(&layout, &id, 8).unwrap();
+        assert!(dir.launch().exists());
+        remove(&layout, &id, 7).unwrap();
+        assert!(!dir.path().exists());
+        remove(&layout, &id, 7).unwrap();
+    }
 }

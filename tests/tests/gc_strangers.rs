@@ -7,6 +7,7 @@ use sexton_common::{
 };
 use sexton_tests::{
     bundle::Bundle,
+    command,
     daemon::Daemon,
     needs,
     node::{Node, Options},
@@ -102,6 +103,7 @@ fn a_container_of_sexton_s_own_cannot_be_added_under_another_name() {
         assert!(error.message.contains(&pid.to_string()), "{error}");
     }
     assert!(!proc::is_dead(launched.pid));
+    proc::kill(launched.pid);
     node.remove_all();
     node.finish();
 }
@@ -115,9 +117,8 @@ fn two_collectors_do_not_share_what_is_to_be_cleaned() {
     let node = Node::new();
     let second = Node::with(Options { daemon: false, ..Options::default() });
     let layout = sexton_common::Layout::new(second.layout().state().into(), node.layout().data().into());
-    let ended = Daemon::command(&layout, &second.config()).stderr(Stdio::piped()).output().unwrap();
-    let words = String::from_utf8_lossy(&ended.stderr);
-    assert!(!ended.status.success() && words.contains("--data-dir"), "{words}");
+    let ended = command::run(&mut Daemon::command(&layout, &second.config()));
+    assert!(!ended.status.success() && format!("{ended:?}").contains("--data-dir"), "{ended:?}");
     node.assert_alive();
     second.finish();
     node.finish();

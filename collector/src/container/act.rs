@@ -32,7 +32,7 @@ impl Task {
     async fn drive(&mut self, event: Event, mut wish: Option<Wish>) {
         let mut next = Some(event);
         while let Some(event) = next.take() {
-            let before = self.machine.phase;
+            let (before, shown) = (self.machine.phase, self.machine.shown());
             let (machine, actions) = self.machine.step(event);
             self.machine = machine;
             let mut told = false;
@@ -48,9 +48,11 @@ impl Task {
                     Phase::Stopped | Phase::Gone => self.let_go(),
                     _ => {}
                 }
-                if !told && self.machine.phase != Phase::Gone {
-                    self.cx.board.update(self.info());
-                }
+            }
+            // In GC, or not any more, without another phase.
+            let changed = before != self.machine.phase || shown != self.machine.shown();
+            if changed && !told && self.machine.phase != Phase::Gone {
+                self.cx.board.update(self.info());
             }
         }
     }

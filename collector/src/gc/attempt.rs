@@ -50,11 +50,11 @@ impl<'a> Attempt<'a> {
         Self { cx, ward, estate, dead, revision, end: Instant::now() + deadline }
     }
 
-    /// Goes through the steps.
+    /// Goes through the steps, but for commands: where there are any, [`Attempt::last`] is left to do.
     ///
     /// # Errors
     /// What was in the way.
-    pub async fn run(mut self) -> Result<(), Obstacle> {
+    pub async fn run(mut self) -> Result<Option<Self>, Obstacle> {
         self.resolve().await?;
         let (alive, settled) = {
             let inner = self.ward.lock();
@@ -67,12 +67,28 @@ impl<'a> Attempt<'a> {
                 let mut inner = self.ward.lock();
                 inner.settled |= inner.revision == self.revision;
             }
+            if step == Step::Commands {
+                return Ok(Some(self));
+            }
             if self.perform(step).await? {
                 self.cx.gc.figures.did(step);
             }
         }
         if alive {
             return Err(Obstacle::new(Step::Record, "its exit is not known yet"));
+        }
+        Ok(None)
+    }
+
+    /// The clean-up commands, when everything else is gone.
+    ///
+    /// # Errors
+    /// The first that failed.
+    pub async fn last(self) -> Result<(), Obstacle> {
+        // Never closed.
+        let _turn = self.cx.gc.commands.acquire().await;
+        if self.commands().await? {
+            self.cx.gc.figures.did(Step::Commands);
         }
         Ok(())
     }
@@ -116,7 +132,7 @@ impl<'a> Attempt<'a> {
                 self.spare_others(step, paths.clone()).await?;
                 self.each(step, "remove registered files", paths, files::remove).await
             }
-            Step::Commands => self.commands().await,
+            Step::Commands => Ok(false),
         }
     }
 
@@ -132,8 +148,14 @@ impl<'a> Attempt<'a> {
         let hangs =
             || Obstacle::new(step, format!("to {name} hangs in the kernel: see `sexton doctor` and the kernel's log"));
         let Some(occupied) = self.ward.occupy() else { return Err(hangs()) };
-        let threads = self.cx.gc.threads.clone();
-        let Ok(Ok(thread)) = timeout_at(self.end, threads.acquire_owned()).await else {
+        let gc = &self.cx.gc;
+        // What lies on file systems of others never has all of them: `/proc` and cgroups do not hang.
+        let foreign = matches!(step, Step::Mounts | Step::Netns | Step::Files | Step::Record);
+        let permits = async {
+            let foreign = if foreign { Some(gc.foreign.clone().acquire_owned().await) } else { None };
+            (foreign, gc.threads.clone().acquire_owned().await)
+        };
+        let Ok(thread) = timeout_at(self.end, permits).await else {
             occupied.free();
             return Err(Obstacle::new(step, format!("no thread is left to {name}: others hang in the kernel")));
         };

@@ -10,6 +10,7 @@ use sexton_common::{
 use std::{
     collections::HashMap,
     fs, io,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -67,8 +68,10 @@ impl Entries {
             let mut over = name.starts_with(Layout::BURIED) || maker.is_some_and(|pid| unborn::is_abandoned(&dir, pid));
             if !name.starts_with('~') {
                 let launch = self.read::<Launch>(&dir.launch());
-                // Without a launch it would only keep its name taken.
-                over = launch.is_none() && dir.launch().symlink_metadata().is_err();
+                // Without a launch it would only keep its name taken; but what else is in it is not ours.
+                let ours =
+                    |path: &PathBuf| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"launch~"));
+                over = launch.is_none() && list(dir.path())?.iter().all(ours);
                 found.launches.extend(launch);
             }
             if over && let Err(e) = super::bury(&dir, &dir) {

@@ -110,10 +110,12 @@ fn what_does_not_decode_is_kept_aside_and_the_others_are_found() {
     fs::create_dir(layout.lasting().join("torn")).unwrap();
     fs::write(layout.lasting().join("torn/launch"), "rubbish").unwrap();
     fs::create_dir(layout.lasting().join("empty")).unwrap();
+    fs::create_dir(layout.lasting().join("strange")).unwrap();
+    fs::write(layout.lasting().join("strange/file"), "somebody's").unwrap();
     let found = Entries::new(layout.clone()).load().unwrap();
     assert_eq!((found.entries.len(), found.launches.len()), (1, 0));
     assert_eq!(names(&layout.gc()), ["good"]);
-    assert_eq!(names(&layout.lasting()), [""; 0], "their names are free");
+    assert_eq!(names(&layout.lasting()), ["strange"], "the names of the others are free");
     assert_eq!(names(&layout.data_quarantine()), ["containers.torn.launch.0", "gc.bad.0"]);
     assert_eq!(fs::read(layout.data_quarantine().join("gc.bad.0")).unwrap(), b"rubbish");
 }

@@ -144,7 +144,8 @@ fn a_process_in_state_d_is_named_with_what_it_waits_for() {
     let script = format!("echo ready; exec dd if=/dev/zero of={}/file bs=1 count=1", fs.mountpoint());
     let mut writer = cgroups.run(&script);
     let pid = writer.pid();
-    wait_for("state D", || comm(pid) == "dd" && Stat::of(pid).unwrap().unwrap().state == b'D');
+    let waits = || fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|wchan| wchan.contains("percpu_rwsem"));
+    wait_for("state D", || comm(pid) == "dd" && Stat::of(pid).unwrap().unwrap().state == b'D' && waits());
     let obstacle = processes::end(&cgroups.0, &[], &nobody(), within(BRIEF)).unwrap_err();
     let seen = describe(&obstacle.holders[0]);
     fs.set_frozen(false);

@@ -41,6 +41,10 @@ pub struct Gc {
     pub lingering: Lingering,
     /// How many threads it may have at once.
     pub threads: Arc<Semaphore>,
+    /// How many of them on file systems that may hang.
+    pub foreign: Arc<Semaphore>,
+    /// How many clean-up commands run at once.
+    pub commands: Semaphore,
     /// Where those are tried that were tried before: whoever has just ended does not wait for them (I7).
     pub lanes: Lanes,
     /// What a clean-up command may take.
@@ -81,6 +85,8 @@ impl Gc {
             sources: Sources::default(),
             lingering: Lingering::default(),
             threads: Arc::new(Semaphore::new(threads)),
+            foreign: Arc::new(Semaphore::new((threads / 2).max(1))),
+            commands: Semaphore::new(threads * 4),
             lanes,
             command_timeout,
             tasks,

@@ -109,6 +109,13 @@ pub fn encode<F: Fact>(fact: &F) -> io::Result<Vec<u8>> {
 /// # Errors
 /// What is wrong with them. Never panics, whatever they are.
 pub fn decode<F: Fact>(bytes: &[u8]) -> Result<F, Damage> {
+    let body = body::<F>(bytes)?;
+    let (fact, rest) = postcard::take_from_bytes(body).map_err(|e| Damage::Body(e.to_string()))?;
+    if rest.is_empty() { Ok(fact) } else { Err(Damage::TooLong) }
+}
+
+/// What is in it, whole and of the right kind.
+fn body<F: Fact>(bytes: &[u8]) -> Result<&[u8], Damage> {
     let Some((header, body)) = bytes.split_first_chunk::<HEADER>() else { return Err(Damage::Truncated) };
     let [m0, m1, m2, m3, kind, v0, v1, l0, l1, l2, l3, c0, c1, c2, c3] = *header;
     if [m0, m1, m2, m3] != MAGIC {
@@ -131,8 +138,7 @@ pub fn decode<F: Fact>(bytes: &[u8]) -> Result<F, Damage> {
     if checksum(kind, version, body) != u32::from_le_bytes([c0, c1, c2, c3]) {
         return Err(Damage::Checksum);
     }
-    let (fact, rest) = postcard::take_from_bytes(body).map_err(|e| Damage::Body(e.to_string()))?;
-    if rest.is_empty() { Ok(fact) } else { Err(Damage::TooLong) }
+    Ok(body)
 }
 
 fn checksum(kind: u8, version: u16, body: &[u8]) -> u32 {
@@ -148,6 +154,18 @@ fn checksum(kind: u8, version: u16, body: &[u8]) -> u32 {
 /// # Errors
 /// [`ReadError::Damaged`] if it is not one, [`ReadError::Io`] if it could not be read.
 pub fn read<F: Fact>(path: &Path) -> Result<Option<F>, ReadError> {
+    let Some(bytes) = bytes_of(path)? else { return Ok(None) };
+    decode(&bytes).map(Some).map_err(|damage| ReadError::Damaged { path: path.into(), damage })
+}
+
+/// The first fields of a fact that is whole; `None` if there is none. For who has no use for the code that understands all
+/// of it. Blocks on the disk.
+pub fn read_head<F: Fact, H: DeserializeOwned>(path: &Path) -> Option<H> {
+    let bytes = bytes_of(path).ok()??;
+    postcard::take_from_bytes(body::<F>(&bytes).ok()?).ok().map(|(head, _)| head)
+}
+
+fn bytes_of(path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
     let io = |source| ReadError::Io { path: path.into(), source };
     let file = match File::open(path) {
         Ok(file) => file,
@@ -156,5 +174,5 @@ pub fn read<F: Fact>(path: &Path) -> Result<Option<F>, ReadError> {
     };
     let mut bytes = Vec::new();
     file.take((HEADER + MAX_BODY + 1) as u64).read_to_end(&mut bytes).map_err(io)?;
-    decode(&bytes).map(Some).map_err(|damage| ReadError::Damaged { path: path.into(), damage })
+    Ok(Some(bytes))
 }

@@ -22,8 +22,9 @@ impl Attempt<'_> {
         }
         if fresh {
             self.spare_others(Step::Mounts, [cleanup.mounts.clone(), cleanup.paths.clone()].concat()).await?;
-            if self.ward.remember(found.devices) {
-                // Once unmounted it cannot be seen any more what it was (I4).
+            self.ward.remember(found.devices);
+            if !self.ward.lock().entry.devices.is_empty() {
+                // Once unmounted it cannot be seen any more what it was (I4). Nothing is written that is there already.
                 self.cx.gc.persist(self.cx, self.ward).await.map_err(|e| Obstacle::new(Step::Mounts, e))?;
             }
             let (rootfs, at) =

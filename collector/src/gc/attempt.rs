@@ -11,13 +11,16 @@ use super::{
     rootfs,
     ward::{Dead, Occupied, Ward, is_of_today},
 };
-use crate::{context::Context, exit::write_record};
+use crate::{backend::Lanes, context::Context, exit::write_record};
 use sexton_common::{
     cgroup::CgroupDir,
     gc::{Estate, Step},
 };
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
 
 /// How long is waited for killed processes in one attempt; their pidfds tell of their end later.
 const DIE_WITHIN: Duration = Duration::from_millis(500);
@@ -30,6 +33,7 @@ const GRACE: Duration = Duration::from_secs(1);
 pub struct Attempt<'a> {
     cx: &'a Arc<Context>,
     ward: &'a Arc<Ward>,
+    lanes: &'a Lanes,
     estate: Estate,
     dead: Option<Dead>,
     revision: u64,
@@ -40,21 +44,24 @@ pub struct Attempt<'a> {
 type Done = Result<bool, Obstacle>;
 
 impl<'a> Attempt<'a> {
-    /// Of at most `deadline`, clean-up commands apart, which have their own.
+    /// Of at most `deadline`, clean-up commands apart, which have their own, and the wait for the runtime's turn. `again`: it
+    /// was tried before.
     #[must_use]
-    pub fn new(cx: &'a Arc<Context>, ward: &'a Arc<Ward>, deadline: Duration) -> Self {
+    pub fn new(cx: &'a Arc<Context>, ward: &'a Arc<Ward>, deadline: Duration, again: bool) -> Self {
         let (estate, dead, revision) = {
             let inner = ward.lock();
             (inner.entry.estate.clone(), inner.dead.clone(), inner.revision)
         };
-        Self { cx, ward, estate, dead, revision, end: Instant::now() + deadline }
+        // Whoever has just ended does not wait for those that were tried before (I7).
+        let lanes = if again { &cx.gc.lanes } else { &cx.tools.lanes };
+        Self { cx, ward, lanes, estate, dead, revision, end: Instant::now() + deadline }
     }
 
-    /// Goes through the steps, but for commands: where there are any, [`Attempt::last`] is left to do.
+    /// Goes through the steps.
     ///
     /// # Errors
     /// What was in the way.
-    pub async fn run(mut self) -> Result<Option<Self>, Obstacle> {
+    pub async fn run(mut self) -> Result<(), Obstacle> {
         self.resolve().await?;
         let (alive, settled) = {
             let inner = self.ward.lock();
@@ -67,28 +74,12 @@ impl<'a> Attempt<'a> {
                 let mut inner = self.ward.lock();
                 inner.settled |= inner.revision == self.revision;
             }
-            if step == Step::Commands {
-                return Ok(Some(self));
-            }
             if self.perform(step).await? {
                 self.cx.gc.figures.did(step);
             }
         }
         if alive {
             return Err(Obstacle::new(Step::Record, "its exit is not known yet"));
-        }
-        Ok(None)
-    }
-
-    /// The clean-up commands, when everything else is gone.
-    ///
-    /// # Errors
-    /// The first that failed.
-    pub async fn last(self) -> Result<(), Obstacle> {
-        // Never closed.
-        let _turn = self.cx.gc.commands.acquire().await;
-        if self.commands().await? {
-            self.cx.gc.figures.did(Step::Commands);
         }
         Ok(())
     }
@@ -132,14 +123,36 @@ impl<'a> Attempt<'a> {
                 self.spare_others(step, paths.clone()).await?;
                 self.each(step, "remove registered files", paths, files::remove).await
             }
-            Step::Commands => Ok(false),
+            Step::Commands => {
+                // Never closed. One takes as long as it likes, and holds up nothing but others.
+                let _turn = self.cx.gc.commands.acquire().await;
+                self.commands().await
+            }
         }
+    }
+
+    /// Runs what may block, with the share of threads that its step has: what lies on file systems that may hang never has
+    /// all of them, for `/proc` and cgroups do not hang.
+    async fn block<T: Send + 'static>(
+        &self,
+        step: Step,
+        name: &str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Obstacle> {
+        let shares = &self.cx.gc.shares;
+        let share = match step {
+            Step::Mounts | Step::Netns | Step::Files => Some(&shares.others),
+            Step::Record => Some(&shares.bundles),
+            Step::Processes | Step::Runtime | Step::Cgroups | Step::Commands => None,
+        };
+        self.block_on(share, step, name, work).await
     }
 
     /// Runs what may block on the ward's one thread, so that what hangs in the kernel costs one thread whatever the
     /// number of attempts, and no more than a part of all threads together.
-    async fn block<T: Send + 'static>(
+    async fn block_on<T: Send + 'static>(
         &self,
+        share: Option<&Arc<Semaphore>>,
         step: Step,
         name: &str,
         work: impl FnOnce() -> T + Send + 'static,
@@ -148,12 +161,9 @@ impl<'a> Attempt<'a> {
         let hangs =
             || Obstacle::new(step, format!("to {name} hangs in the kernel: see `sexton doctor` and the kernel's log"));
         let Some(occupied) = self.ward.occupy() else { return Err(hangs()) };
-        let gc = &self.cx.gc;
-        // What lies on file systems of others never has all of them: `/proc` and cgroups do not hang.
-        let foreign = matches!(step, Step::Mounts | Step::Netns | Step::Files | Step::Record);
         let permits = async {
-            let foreign = if foreign { Some(gc.foreign.clone().acquire_owned().await) } else { None };
-            (foreign, gc.threads.clone().acquire_owned().await)
+            let share = if let Some(share) = share { Some(share.clone().acquire_owned().await) } else { None };
+            (share, self.cx.gc.threads.clone().acquire_owned().await)
         };
         let Ok(thread) = timeout_at(self.end, permits).await else {
             occupied.free();

@@ -42,7 +42,7 @@ pub struct Gc {
     /// How many threads it may have at once.
     pub threads: Arc<Semaphore>,
     /// How many of them on file systems that may hang.
-    pub foreign: Arc<Semaphore>,
+    pub shares: Shares,
     /// How many clean-up commands run at once.
     pub commands: Semaphore,
     /// Where those are tried that were tried before: whoever has just ended does not wait for them (I7).
@@ -56,6 +56,22 @@ pub struct Gc {
     wards: Mutex<BTreeMap<Run, Arc<Ward>>>,
     /// Found on disk, and not yet taken up.
     pending: Mutex<BTreeMap<Run, Entry>>,
+}
+
+/// How many threads there may be at once on file systems that may hang.
+#[derive(Debug)]
+pub struct Shares {
+    /// Where mounts and registered files are.
+    pub others: Arc<Semaphore>,
+    /// Where bundles and records are.
+    pub bundles: Arc<Semaphore>,
+}
+
+impl Shares {
+    fn of(threads: usize) -> Self {
+        let part = |n: usize| Arc::new(Semaphore::new((threads / n).max(1)));
+        Self { others: part(2), bundles: part(4) }
+    }
 }
 
 /// What is to be cleaned.
@@ -85,7 +101,7 @@ impl Gc {
             sources: Sources::default(),
             lingering: Lingering::default(),
             threads: Arc::new(Semaphore::new(threads)),
-            foreign: Arc::new(Semaphore::new((threads / 2).max(1))),
+            shares: Shares::of(threads),
             commands: Semaphore::new(threads * 4),
             lanes,
             command_timeout,

@@ -89,16 +89,9 @@ pub(super) async fn work(cx: &Arc<Context>, ward: &Arc<Ward>) {
 
 async fn attempt(cx: &Arc<Context>, ward: &Arc<Ward>) -> Result<(), Obstacle> {
     let again = ward.lock().entry.attempts > 0;
-    let mut place = if again { &cx.gc.lanes } else { &cx.tools.lanes }.enter().await;
     cx.gc.figures.tried();
     ward.lock().entry.attempts += 1;
-    let commands = place.during(Attempt::new(cx, ward, cx.deadline).run()).await?;
-    // A command takes as long as it likes: nobody waits for it.
-    drop(place);
-    match commands {
-        Some(attempt) => attempt.last().await,
-        None => Ok(()),
-    }
+    Attempt::new(cx, ward, cx.deadline, again).run().await
 }
 
 /// Something was in the way: that is durable, then everybody is told.

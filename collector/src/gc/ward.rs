@@ -153,7 +153,9 @@ impl Ward {
 
     /// Whether it has been tried in vain, and everybody may know: it is durable, or cannot be made so.
     pub fn waits(&self) -> bool {
-        self.lock().written.is_some() || matches!(*self.progress.borrow(), Progress::InTheWay { .. })
+        let inner = self.lock();
+        let durable = inner.written.is_some() && !inner.entry.in_the_way.is_empty();
+        durable || matches!(*self.progress.borrow(), Progress::InTheWay { .. })
     }
 
     /// Takes the one thread that it may occupy; `None` while that hangs in an earlier attempt.

@@ -13,7 +13,7 @@ impl Attempt<'_> {
         let look = move || {
             mounts::look(&mounts::Points { rootfs: rootfs.as_deref(), at: at.iter().map(PathBuf::as_path).collect() })
         };
-        let found = self.block(Step::Mounts, "look at its mounts", look).await?;
+        let found = self.block_on(None, Step::Mounts, "look at its mounts", look).await?;
         let found = found.map_err(|e| Obstacle::new(Step::Mounts, format!("read /proc/self/mountinfo: {e}")))?;
         let fresh = !found.mounts.is_empty();
         let earlier = self.ward.lock().entry.devices.clone();
@@ -23,9 +23,12 @@ impl Attempt<'_> {
         if fresh {
             self.spare_others(Step::Mounts, [cleanup.mounts.clone(), cleanup.paths.clone()].concat()).await?;
             self.ward.remember(found.devices);
-            if !self.ward.lock().entry.devices.is_empty() {
-                // Once unmounted it cannot be seen any more what it was (I4). Nothing is written that is there already.
-                self.cx.gc.persist(self.cx, self.ward).await.map_err(|e| Obstacle::new(Step::Mounts, e))?;
+            // Once unmounted it cannot be seen any more what it was (I4). On a full disk it is known as long as we live: what
+            // is unmounted may be what fills it. Nothing is written that is there already.
+            if !self.ward.lock().entry.devices.is_empty()
+                && let Err(e) = self.cx.gc.persist(self.cx, self.ward).await
+            {
+                tracing::warn!(id = %self.estate.id, error = %e, "what was mounted cannot be noted: unmounted all the same");
             }
             let (rootfs, at) =
                 (self.unshared_rootfs().await?, [cleanup.mounts.clone(), cleanup.paths.clone()].concat());

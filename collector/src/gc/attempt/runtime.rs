@@ -12,7 +12,7 @@ impl Attempt<'_> {
         self.end.saturating_duration_since(Instant::now()) / 2
     }
 
-    pub(super) async fn runtime(&self) -> Done {
+    pub(super) async fn runtime(&mut self) -> Done {
         let Some(runtime) = self.estate.runtime.clone() else { return Ok(false) };
         // Where nothing was noted down there may be more than can be looked at: the runtime is asked anyway.
         let known = !self.estate.processes.is_empty();
@@ -36,10 +36,14 @@ impl Attempt<'_> {
     }
 
     /// Runs it, if none is there of an earlier attempt.
-    async fn ask(&self, runtime: &Runtime, verb: &str, options: &[&str]) -> Result<Outcome, Obstacle> {
+    async fn ask(&mut self, runtime: &Runtime, verb: &str, options: &[&str]) -> Result<Outcome, Obstacle> {
         let (id, lingering) = (&self.estate.id, &self.cx.gc.lingering);
         lingering.are_gone(id, Step::Runtime)?;
-        let outcome = self.cx.tools.runtimes.run(runtime, verb, options, id, self.share()).await;
+        let queued = Instant::now();
+        let mut place = self.lanes.enter().await;
+        self.end += queued.elapsed();
+        let run = self.cx.tools.runtimes.run(runtime, verb, options, id, self.share());
+        let outcome = place.during(run).await;
         outcome.left.iter().for_each(|process| lingering.add(id, *process));
         Ok(outcome)
     }
@@ -53,7 +57,7 @@ impl Attempt<'_> {
     }
 
     /// What the runtime still has of it, for people.
-    async fn known_to(&self, runtime: &Runtime) -> Result<Option<String>, Obstacle> {
+    async fn known_to(&mut self, runtime: &Runtime) -> Result<Option<String>, Obstacle> {
         let id = &self.estate.id;
         if let Some(dir) = runtime.state_dir(id) {
             let there = move || dir.symlink_metadata().is_ok().then(|| dir.display().to_string());

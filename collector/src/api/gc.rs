@@ -38,6 +38,12 @@ pub async fn why(overseer: &Overseer, id: &ContainerId) -> Result<GcWhy, ApiErro
     overseer.ready().await;
     overseer.look_for_killed(Some(id)).await;
     let ward = find(overseer, id)?;
+    let mut progress = ward.progress.subscribe();
+    let looked_at = ward.lock().obstacle.is_some();
+    if !looked_at {
+        // An earlier collector's entry: its first attempt will tell.
+        let _ = timeout(overseer.cx.deadline + SLACK, progress.changed()).await;
+    }
     let look = move || {
         let (obstacle, output) = {
             let inner = ward.lock();

@@ -15,7 +15,10 @@ use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::sync::{Notify, watch};
+use tokio::{
+    io::Interest,
+    sync::{Notify, watch},
+};
 
 /// Processes that are watched for one entry; when the first of them goes the others are looked at anew.
 const PROCESSES: usize = 4;
@@ -217,14 +220,19 @@ fn mounts(cx: &Arc<Context>) -> watch::Receiver<u64> {
 async fn watch_mounts(sources: &Sources) -> io::Result<()> {
     let table = sys::watch_priority(File::open("/proc/self/mountinfo")?.into())?;
     loop {
-        let mut ready = table.ready(tokio::io::Interest::PRIORITY | tokio::io::Interest::ERROR).await?;
-        ready.clear_ready();
-        let mut running = sources.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if sources.mounts.receiver_count() == 0 {
-            *running = false;
-            return Ok(());
+        tokio::select! {
+            // Nobody listens any more, unless somebody has begun to meanwhile.
+            () = sources.mounts.closed() => {
+                let mut running = sources.running.lock().unwrap_or_else(PoisonError::into_inner);
+                if sources.mounts.receiver_count() == 0 {
+                    *running = false;
+                    return Ok(());
+                }
+            }
+            ready = table.ready(Interest::PRIORITY | Interest::ERROR) => {
+                ready?.clear_ready();
+                sources.mounts.send_modify(|count| *count += 1);
+            }
         }
-        drop(running);
-        sources.mounts.send_modify(|count| *count += 1);
     }
 }

@@ -126,7 +126,8 @@ fn watch(node: &Node, pid: u32, what: &str) -> u64 {
     let (ticks, attempts) = (proc::cpu_ticks(pid) - ticks, figures(node).attempts - attempts);
     let percent = ticks as f64 / TICKS as f64;
     eprintln!("{what}: {attempts} attempts in {PERIOD:?} took {ticks} ticks: {percent:.2} % of a core at steady state");
-    assert!(attempts >= 2 * ENTRIES as u64, "each was tried");
+    // But for those whose attempt fell on the period's ends.
+    assert!(attempts * 10 >= 2 * ENTRIES as u64 * 9, "each was tried: {attempts}");
     ticks
 }
 

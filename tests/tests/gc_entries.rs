@@ -161,3 +161,26 @@ fn on_a_full_disk_it_is_known_all_the_same() {
     drop(disk);
     node.finish();
 }
+
+/// The collector was killed after it had noted that all is clean, and before it had removed what would outlive a reboot.
+#[test]
+fn a_launch_that_outlived_its_clean_container_goes() {
+    if needs::skipped() {
+        return;
+    }
+    let mut node = Node::new();
+    let id = node.id("c");
+    let mut request = node.launch_request(&id, &Bundle::new(&node, "b").sh("exit 7").write(), Mode::Run);
+    request.cleanup.exec = vec!["true".into()];
+    node.launch(request).unwrap();
+    node.wait_state(&id, State::Stopped);
+    let lasting = node.layout().lasting_container(&id);
+    assert!(!lasting.path().exists());
+    node.kill_daemon();
+    fs::create_dir(lasting.path()).unwrap();
+    fs::copy(node.layout().container(&id).launch(), lasting.launch()).unwrap();
+    node.start_daemon();
+    wait_for("it to go", LONG, || !lasting.path().exists());
+    assert_eq!(node.inspect(&id).state, State::Stopped);
+    node.finish();
+}

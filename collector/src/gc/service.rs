@@ -263,6 +263,14 @@ pub async fn take_up(cx: &Arc<Context>, launches: Vec<Launch>) {
     }
     for launch in launches {
         let run = (launch.id.clone(), launch.generation);
+        // It was clean before this could be removed.
+        if cx.board.get(&run.0).is_some_and(|info| info.generation == run.1 && info.state == State::Stopped) {
+            let (gc, of) = (cx.clone(), run.clone());
+            if let Err(e) = cx.tools.blocking.run("remove a launch", move || gc.gc.entries.remove(&of)).await {
+                tracing::warn!(id = %run.0, error = %e, "the launch of a clean container cannot be removed");
+            }
+            continue;
+        }
         let unborn = launch.shim.look().is_ok_and(|shim| matches!(shim, Presence::Alive(_)));
         if !known(&run) && !unread(&run) && !unborn && cx.gc.of_run(&run).is_none() {
             drop(tend(cx, Ask::of(Estate::of(&launch, None), GcOrigin::Container)));

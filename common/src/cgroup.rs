@@ -1,6 +1,6 @@
 //! Where a process sits in each cgroup hierarchy, and what its cgroup has counted.
 
-use crate::ContainerId;
+use crate::{ContainerId, mountinfo::unescape};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
@@ -127,28 +127,12 @@ impl Mount {
         };
         let mut mount = mount.split(' ').skip(3);
         Some(Self {
-            root: unescape(mount.next()?),
-            point: unescape(mount.next()?),
+            root: unescape(mount.next()?.as_bytes()),
+            point: unescape(mount.next()?.as_bytes()),
             v2,
             options: source.nth(1)?.to_owned(),
         })
     }
-}
-
-/// The kernel writes space, tab, newline and backslash as three octal digits.
-fn unescape(text: &str) -> PathBuf {
-    let mut parts = text.split('\\');
-    let mut plain = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        match part.get(..3).and_then(|octal| u8::from_str_radix(octal, 8).ok()) {
-            Some(byte) => {
-                plain.push(byte.into());
-                plain.push_str(&part[3..]);
-            }
-            None => plain.push_str(part),
-        }
-    }
-    plain.into()
 }
 
 fn for_each_mount(mut visit: impl FnMut(Mount)) -> io::Result<()> {

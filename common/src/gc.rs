@@ -34,21 +34,40 @@ pub struct Estate {
 }
 
 impl Estate {
+    /// Of this run, with nothing to clean yet.
+    #[must_use]
+    pub fn bare(id: ContainerId, generation: u64, boot: BootId) -> Self {
+        Self {
+            id,
+            generation,
+            boot,
+            runtime: None,
+            bundle: None,
+            rootfs: None,
+            processes: Vec::new(),
+            cgroups: Vec::new(),
+            guessed: Vec::new(),
+            cleanup: Cleanup::default(),
+        }
+    }
+
     /// Of a container, without its root file system; `init` knows its process and cgroups.
     #[must_use]
     pub fn of(launch: &Launch, init: Option<&Init>) -> Self {
         Self {
-            id: launch.id.clone(),
-            generation: launch.generation,
-            boot: launch.shim.boot_id,
             runtime: Some(launch.runtime.clone()),
             bundle: Some(launch.bundle.clone()),
-            rootfs: None,
             processes: init.map(|init| init.process).into_iter().collect(),
             cgroups: init.map(|init| init.cgroups.clone()).unwrap_or_default(),
-            guessed: Vec::new(),
             cleanup: launch.cleanup.clone(),
+            ..Self::bare(launch.id.clone(), launch.generation, launch.shim.boot_id)
         }
+    }
+
+    /// Which run it is of: container and generation.
+    #[must_use]
+    pub fn run(&self) -> (ContainerId, u64) {
+        (self.id.clone(), self.generation)
     }
 
     /// Takes in what another says of the same container.

@@ -40,6 +40,14 @@ pub struct Launch {
     pub cleanup: Cleanup,
 }
 
+impl Launch {
+    /// Which run it is of: container and generation.
+    #[must_use]
+    pub fn run(&self) -> (ContainerId, u64) {
+        (self.id.clone(), self.generation)
+    }
+}
+
 impl Fact for Launch {
     const KIND: u8 = b'L';
     const VERSION: u16 = 1;

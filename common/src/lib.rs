@@ -13,6 +13,7 @@ pub mod id;
 pub mod identity;
 pub mod launch;
 pub mod layout;
+pub mod mountinfo;
 pub mod private;
 pub mod runtime;
 mod stat;

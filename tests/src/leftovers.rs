@@ -1,6 +1,7 @@
 //! What a node's containers have left on the machine.
 
 use crate::{node::Node, proc};
+use sexton_common::mountinfo::unescape;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -50,24 +51,8 @@ pub fn processes(node: &Node) -> Vec<u32> {
 #[must_use]
 pub fn mounts(node: &Node) -> Vec<PathBuf> {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(plain);
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(|field| unescape(field.as_bytes()));
     points.filter(|point| point.starts_with(node.dir())).collect()
-}
-
-/// The kernel writes blanks, tabs, newlines and backslashes as three octal digits.
-fn plain(text: &str) -> PathBuf {
-    let mut parts = text.split('\\');
-    let mut path = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        match part.get(..3).and_then(|octal| u8::from_str_radix(octal, 8).ok()) {
-            Some(byte) => {
-                path.push(byte.into());
-                path.push_str(&part[3..]);
-            }
-            None => path.push_str(part),
-        }
-    }
-    path.into()
 }
 
 /// The files of the node's that a loop device has.

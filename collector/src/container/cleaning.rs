@@ -22,8 +22,7 @@ impl Task {
 
     /// Somebody waits for it.
     pub(super) fn clean_now(&mut self) {
-        let run = (self.launch.id.clone(), self.launch.generation);
-        if let Some(ward) = self.cx.gc.of_run(&run) {
+        if let Some(ward) = self.cx.gc.of_run(&self.launch.run()) {
             ward.lock().entry.remove |= self.machine.remove;
             ward.wake.notify_one();
         }
@@ -31,8 +30,7 @@ impl Task {
 
     /// It ends without an exit: there is nothing to wait for.
     pub(super) fn forget_gc(&mut self) {
-        let run = (self.launch.id.clone(), self.launch.generation);
-        if let Some(ward) = self.gc.take().and_then(|_| self.cx.gc.of_run(&run)) {
+        if let Some(ward) = self.gc.take().and_then(|_| self.cx.gc.of_run(&self.launch.run())) {
             ward.lock().forgotten = true;
             ward.wake.notify_one();
         }
@@ -62,8 +60,7 @@ impl Task {
 
     /// An earlier collector found that it does not die.
     pub(super) fn was_stuck(&self) -> bool {
-        let run = (self.launch.id.clone(), self.launch.generation);
-        self.cx.gc.pending().contains_key(&run)
+        self.cx.gc.pending().contains_key(&self.launch.run())
             && matches!(self.machine.phase, Phase::Created | Phase::Running | Phase::Orphaned)
     }
 }

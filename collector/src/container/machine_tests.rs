@@ -174,7 +174,6 @@ struct World {
     stopped: u32,
     removed: u32,
     record: bool,
-    retry: bool,
 }
 
 impl World {
@@ -193,7 +192,6 @@ impl World {
                         self.record = true;
                         events.push(Event::Exit);
                     }
-                    A::Retry => self.retry = true,
                     _ => {}
                 }
             }

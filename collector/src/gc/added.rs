@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// # Errors
 /// If it is too much for one entry, or cannot be written.
 pub async fn tend_durably(cx: &Arc<Context>, ask: Ask) -> Result<(), ApiError> {
-    let run = (ask.estate.id.clone(), ask.estate.generation);
+    let run = ask.estate.run();
     if let Some(ward) = cx.gc.of_run(&run) {
         let mut grown = ward.lock().entry.clone();
         grown.estate.absorb(ask.estate.clone());

@@ -230,10 +230,7 @@ impl<'a> Attempt<'a> {
         let again = self.ward.lock().obstacle.as_ref().is_some_and(|(obstacle, _)| obstacle.step == Step::Processes);
         let within = if again { STILL_DIE_WITHIN } else { DIE_WITHIN };
         let until = self.until().min(std::time::Instant::now() + within);
-        let work = move || {
-            let left = again || processes::look(&cgroups, &processes, &spared).is_some();
-            processes::end(&cgroups, &processes, &spared, until).map(|()| left)
-        };
+        let work = move || processes::end(&cgroups, &processes, &spared, until).map(|found| again || found);
         self.block(Step::Processes, "end its processes", work).await?
     }
 

@@ -57,7 +57,7 @@ impl Entries {
                 // What a killed collector left: its fact is there under its own name, or never was.
                 let _ = fs::remove_file(&path);
             } else if let Some(entry) = self.read::<Entry>(&path) {
-                self.lock().insert((entry.estate.id.clone(), entry.estate.generation), path);
+                self.lock().insert(entry.estate.run(), path);
                 found.entries.push(entry);
             }
         }
@@ -112,7 +112,7 @@ impl Entries {
         let (id, generation) = (&entry.estate.id, entry.estate.generation);
         let path = {
             let mut files = self.lock();
-            let run = (id.clone(), generation);
+            let run = entry.estate.run();
             match files.get(&run) {
                 Some(path) => path.clone(),
                 None => {

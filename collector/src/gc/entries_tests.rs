@@ -9,18 +9,7 @@ use sexton_common::{
 };
 
 fn entry(id: &str, generation: u64) -> Entry {
-    let estate = Estate {
-        id: id.parse().unwrap(),
-        generation,
-        boot: BootId::current().unwrap(),
-        runtime: None,
-        bundle: None,
-        rootfs: None,
-        processes: Vec::new(),
-        cgroups: Vec::new(),
-        guessed: Vec::new(),
-        cleanup: Cleanup::default(),
-    };
+    let estate = Estate::bare(id.parse().unwrap(), generation, BootId::current().unwrap());
     Entry {
         estate,
         origin: GcOrigin::Container,

@@ -27,7 +27,7 @@ const PATIENCE_MAX: Duration = Duration::from_secs(1);
 const LOOKS: u32 = 16;
 
 /// Thaws the container's own freezers, kills everything in the cgroups and these processes, and waits until `end` for their
-/// end. Looks again until nobody is seen: a fork bomb loses. Blocks.
+/// end. Looks again until nobody is seen: a fork bomb loses. Whether there was anybody. Blocks.
 ///
 /// # Errors
 /// What is still there at the end, or as soon as nothing but somebody else's doing could change it.
@@ -36,17 +36,17 @@ pub fn end(
     processes: &[ProcessIdentity],
     spared: &Spared,
     end: Instant,
-) -> Result<(), Obstacle> {
+) -> Result<bool, Obstacle> {
     let scene = Scene { cgroups, processes, spared };
     let (mut before, mut patience) = (None, PATIENCE);
     loop {
         let mut pass = scene.pass(true);
         if pass.is_clear() {
-            return Ok(());
+            return Ok(before.is_some());
         }
         if !pass.shared {
             // Somebody was born while the others were killed: that may go on for ever.
-            if before.is_some_and(|before| pass.has_more_than(&before)) {
+            if before.as_ref().is_some_and(|before| pass.has_more_than(before)) {
                 pass = scene.outrun(pass);
             }
             thaw(cgroups);
@@ -61,17 +61,10 @@ pub fn end(
         let over = left.is_zero() || obstacle.as_ref().is_some_and(|obstacle| scene.is_hopeless(&pass, obstacle));
         if over {
             // Who was in that pass may have died since then: only a look finds that nobody is left.
-            return scene.look(true).map_or(Ok(()), Err);
+            return scene.look(true).map_or(Ok(true), Err);
         }
         patience = (patience * 2).min(PATIENCE_MAX);
     }
-}
-
-/// What would be in the way now. Kills nobody. Blocks on the file system.
-#[must_use]
-pub fn look(cgroups: &[CgroupDir], processes: &[ProcessIdentity], spared: &Spared) -> Option<Obstacle> {
-    let scene = Scene { cgroups, processes, spared };
-    scene.look(false)
 }
 
 impl Scene<'_> {

@@ -6,6 +6,12 @@ use std::{collections::HashSet, fs, process::Command};
 
 const STUBBORN: &str = "trap '' TERM HUP INT; sleep 1000 & echo ready; wait";
 
+/// What would be in the way now. Kills nobody. Blocks on the file system.
+fn look(cgroups: &[CgroupDir], processes: &[ProcessIdentity], spared: &Spared) -> Option<Obstacle> {
+    let scene = Scene { cgroups, processes, spared };
+    scene.look(false)
+}
+
 #[test]
 fn nested_ones_that_ignore_everything_else_are_killed_in_every_hierarchy() {
     let Some(cgroups) = Cgroups::new(&["freezer", "pids", "cpu"]) else { return };

@@ -123,7 +123,7 @@ impl Gc {
 
     /// Whether an earlier collector was to remove it once it is clean.
     pub fn was_to_be_removed(&self, launch: &Launch) -> bool {
-        self.pending().get(&(launch.id.clone(), launch.generation)).is_some_and(|entry| entry.remove)
+        self.pending().get(&launch.run()).is_some_and(|entry| entry.remove)
     }
 
     /// All that have been tried in vain.
@@ -152,14 +152,14 @@ impl Gc {
         let inner = ward.lock();
         let over = inner.revision == revision;
         if over {
-            wards.remove(&inner.run());
+            wards.remove(&inner.entry.estate.run());
         }
         over
     }
 
     /// Whether it has not come to its end.
     pub(super) fn has(&self, ward: &Arc<Ward>) -> bool {
-        let run = ward.lock().run();
+        let run = ward.lock().entry.estate.run();
         self.wards().get(&run).is_some_and(|there| Arc::ptr_eq(there, ward))
     }
 
@@ -185,7 +185,7 @@ impl Gc {
 /// Takes up what is to be cleaned, or adds to what is; whoever asked follows how far it is.
 pub fn tend(cx: &Arc<Context>, ask: Ask) -> watch::Receiver<Progress> {
     let gc = &cx.gc;
-    let run = (ask.estate.id.clone(), ask.estate.generation);
+    let run = ask.estate.run();
     let kept = gc.pending().remove(&run);
     let mut wards = gc.wards();
     let (ward, new) = match wards.get(&run) {
@@ -234,27 +234,22 @@ pub fn tend(cx: &Arc<Context>, ask: Ask) -> watch::Receiver<Progress> {
 /// Entries that lie on disk; those of containers are taken up by their tasks.
 pub fn restore(cx: &Arc<Context>, entries: Vec<Entry>) {
     let mut pending = cx.gc.pending();
-    pending.extend(entries.into_iter().map(|entry| ((entry.estate.id.clone(), entry.estate.generation), entry)));
+    pending.extend(entries.into_iter().map(|entry| (entry.estate.run(), entry)));
 }
 
 /// After the scan: takes up what has no container any more, of this boot or an earlier one. `launches`: containers that
 /// own what outlives a reboot.
 pub async fn take_up(cx: &Arc<Context>, launches: Vec<Launch>) {
-    let known = |run: &Run| cx.board.get(&run.0).is_some_and(|info| info.generation == run.1);
+    let state = |run: &Run| Some(cx.board.get(&run.0).filter(|info| info.generation == run.1)?.state);
     // It may be alive: once it can be read its own task sees to it.
     let unread =
         |run: &Run| cx.board.get(&run.0).is_none() && cx.layout.container(&run.0).path().symlink_metadata().is_ok();
     let left: Vec<(Run, Entry)> = cx.gc.pending().iter().map(|(run, entry)| (run.clone(), entry.clone())).collect();
     for (run, entry) in left {
-        let info = cx.board.get(&run.0).filter(|info| info.generation == run.1);
-        match info.map(|info| info.state) {
-            // It was clean before its entry could be removed.
+        match state(&run) {
             Some(State::Stopped) => {
                 cx.gc.pending().remove(&run);
-                let (gc, of) = (cx.clone(), run.clone());
-                if let Err(e) = cx.tools.blocking.run("remove an entry", move || gc.gc.entries.remove(&of)).await {
-                    tracing::warn!(id = %run.0, error = %e, "the entry of a clean container cannot be removed");
-                }
+                remove_late(cx, run).await;
             }
             Some(_) => {}
             None if unread(&run) => {}
@@ -262,19 +257,25 @@ pub async fn take_up(cx: &Arc<Context>, launches: Vec<Launch>) {
         }
     }
     for launch in launches {
-        let run = (launch.id.clone(), launch.generation);
-        // It was clean before this could be removed.
-        if cx.board.get(&run.0).is_some_and(|info| info.generation == run.1 && info.state == State::Stopped) {
-            let (gc, of) = (cx.clone(), run.clone());
-            if let Err(e) = cx.tools.blocking.run("remove a launch", move || gc.gc.entries.remove(&of)).await {
-                tracing::warn!(id = %run.0, error = %e, "the launch of a clean container cannot be removed");
+        let run = launch.run();
+        match state(&run) {
+            Some(State::Stopped) => remove_late(cx, run).await,
+            Some(_) => {}
+            None => {
+                let unborn = launch.shim.look().is_ok_and(|shim| matches!(shim, Presence::Alive(_)));
+                if !unread(&run) && !unborn && cx.gc.of_run(&run).is_none() {
+                    drop(tend(cx, Ask::of(Estate::of(&launch, None), GcOrigin::Container)));
+                }
             }
-            continue;
         }
-        let unborn = launch.shim.look().is_ok_and(|shim| matches!(shim, Presence::Alive(_)));
-        if !known(&run) && !unread(&run) && !unborn && cx.gc.of_run(&run).is_none() {
-            drop(tend(cx, Ask::of(Estate::of(&launch, None), GcOrigin::Container)));
-        }
+    }
+}
+
+/// It was clean before what lies in the data directory could be removed.
+async fn remove_late(cx: &Arc<Context>, run: Run) {
+    let (gc, id) = (cx.clone(), run.0.clone());
+    if let Err(e) = cx.tools.blocking.run("remove an entry", move || gc.gc.entries.remove(&run)).await {
+        tracing::warn!(%id, error = %e, "what is left of a clean container in the data directory cannot be removed");
     }
 }
 

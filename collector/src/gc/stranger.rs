@@ -122,16 +122,11 @@ pub fn bare(id: &ContainerId, runtime: Runtime, bundle: Option<PathBuf>) -> Resu
     let noted = runtime.state_dir(id).map(|dir| noted(&dir)).unwrap_or_default();
     let boot = BootId::current().map_err(|e| ApiError::new(ErrorCode::Internal, format!("read the boot id: {e}")))?;
     Ok(Estate {
-        id: id.clone(),
-        generation: Stamp::now().boot_ns / 1000,
-        boot,
         runtime: Some(runtime),
         bundle: bundle.or(noted.bundle),
-        rootfs: None,
         processes: noted.process.into_iter().collect(),
         cgroups: noted.cgroups,
-        guessed: Vec::new(),
-        cleanup: sexton_common::cleanup::Cleanup::default(),
+        ..Estate::bare(id.clone(), Stamp::now().boot_ns / 1000, boot)
     })
 }
 

@@ -183,7 +183,7 @@ async fn remove(cx: &Arc<Context>, ward: &Arc<Ward>, revision: u64) -> Result<bo
             return Ok(false);
         }
         inner.written = None;
-        (inner.run(), inner.alive)
+        (inner.entry.estate.run(), inner.alive)
     };
     let (gc, name) = (cx.clone(), format!("remove the entry of {}", run.0));
     let work = move || {

@@ -1,6 +1,6 @@
 //! One entry: what is to be cleaned, how far it came, and who waits for it.
 
-use super::{Obstacle, entries::Run};
+use super::Obstacle;
 use crate::exit::Verdict;
 use sexton_common::{
     Stamp, WallTime,
@@ -96,14 +96,6 @@ pub enum News {
     Other,
     /// The same again.
     None,
-}
-
-impl Inner {
-    /// Which run it is of.
-    #[must_use]
-    pub fn run(&self) -> Run {
-        (self.entry.estate.id.clone(), self.entry.estate.generation)
-    }
 }
 
 impl Ward {

@@ -21,18 +21,8 @@ fn however_much_is_in_the_way_an_answer_has_it() {
 
 #[test]
 fn however_much_is_learned_the_entry_can_be_written() {
-    let estate = Estate {
-        id: "c".parse().unwrap(),
-        generation: 1,
-        boot: BootId::current().unwrap(),
-        runtime: None,
-        bundle: None,
-        rootfs: None,
-        processes: Vec::new(),
-        cgroups: Vec::new(),
-        guessed: Vec::new(),
-        cleanup: Cleanup { exec: vec!["x".repeat(super::super::added::MOST - 100)], ..Cleanup::default() },
-    };
+    let cleanup = Cleanup { exec: vec!["x".repeat(super::super::added::MOST - 100)], ..Cleanup::default() };
+    let estate = Estate { cleanup, ..Estate::bare("c".parse().unwrap(), 1, BootId::current().unwrap()) };
     let ward = Ward::new(entry(estate, GcOrigin::Container), false);
     let device =
         |n: u32| Device { major: u32::MAX, minor: n, fs: "tmpfs".into(), source: "x".repeat(n as usize % 500) };
@@ -45,18 +35,7 @@ fn however_much_is_learned_the_entry_can_be_written() {
 
 #[test]
 fn only_what_is_new_is_written() {
-    let estate = Estate {
-        id: "c".parse().unwrap(),
-        generation: 1,
-        boot: BootId::current().unwrap(),
-        runtime: None,
-        bundle: None,
-        rootfs: None,
-        processes: Vec::new(),
-        cgroups: Vec::new(),
-        guessed: Vec::new(),
-        cleanup: Cleanup::default(),
-    };
+    let estate = Estate::bare("c".parse().unwrap(), 1, BootId::current().unwrap());
     let entry = entry(estate, GcOrigin::Added);
     assert!(Ward::new(entry.clone(), false).unwritten().is_some());
     let ward = Ward::new(entry, true);

@@ -3,16 +3,18 @@
 use super::{Attempt, Done};
 use crate::gc::{Obstacle, mounts, rootfs};
 use sexton_common::{ContainerId, gc::Step};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+fn points<'a>(rootfs: Option<&'a Path>, at: &'a [PathBuf]) -> mounts::Points<'a> {
+    mounts::Points { rootfs, at: at.iter().map(PathBuf::as_path).collect() }
+}
 
 impl Attempt<'_> {
     pub(super) async fn mounts(&self) -> Done {
         let cleanup = &self.estate.cleanup;
         let at = [cleanup.mounts.clone(), cleanup.paths.clone()].concat();
-        let rootfs = self.estate.rootfs.clone();
-        let look = move || {
-            mounts::look(&mounts::Points { rootfs: rootfs.as_deref(), at: at.iter().map(PathBuf::as_path).collect() })
-        };
+        let (rootfs, registered) = (self.estate.rootfs.clone(), at.clone());
+        let look = move || mounts::look(&points(rootfs.as_deref(), &registered));
         let found = self.block_on(None, Step::Mounts, "look at its mounts", look).await?;
         let found = found.map_err(|e| Obstacle::new(Step::Mounts, format!("read /proc/self/mountinfo: {e}")))?;
         let fresh = !found.mounts.is_empty();
@@ -21,7 +23,7 @@ impl Attempt<'_> {
             return Ok(false);
         }
         if fresh {
-            self.spare_others(Step::Mounts, [cleanup.mounts.clone(), cleanup.paths.clone()].concat()).await?;
+            self.spare_others(Step::Mounts, at.clone()).await?;
             self.ward.remember(found.devices);
             // Once unmounted it cannot be seen any more what it was (I4). On a full disk it is known as long as we live: what
             // is unmounted may be what fills it. Nothing is written that is there already.
@@ -30,15 +32,8 @@ impl Attempt<'_> {
             {
                 tracing::warn!(id = %self.estate.id, error = %e, "what was mounted cannot be noted: unmounted all the same");
             }
-            let (rootfs, at) =
-                (self.unshared_rootfs().await?, [cleanup.mounts.clone(), cleanup.paths.clone()].concat());
-            let until = self.until();
-            let clear = move || {
-                mounts::clear(
-                    &mounts::Points { rootfs: rootfs.as_deref(), at: at.iter().map(PathBuf::as_path).collect() },
-                    until,
-                )
-            };
+            let (rootfs, until) = (self.unshared_rootfs().await?, self.until());
+            let clear = move || mounts::clear(&points(rootfs.as_deref(), &at), until);
             self.block(Step::Mounts, "unmount", clear).await??;
         }
         let (devices, until) = (self.ward.lock().entry.devices.clone(), self.until());

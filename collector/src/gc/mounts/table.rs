@@ -1,11 +1,9 @@
 //! Mount tables (proc_pid_mountinfo(5)), and which of their rows are a container's. Pure but for reading them.
 
-use sexton_common::gc::Device;
+use sexton_common::{gc::Device, mountinfo::unescape};
 use std::{
     collections::{HashMap, HashSet},
-    ffi::OsString,
     fs, io,
-    os::unix::ffi::OsStringExt,
     path::{Component, Path, PathBuf},
 };
 
@@ -79,18 +77,18 @@ pub fn parse(text: &[u8]) -> Vec<Mount> {
 
 fn row(line: &[u8]) -> Option<Mount> {
     let fields: Vec<&[u8]> = line.split(|&c| c == b' ').collect();
-    let path = |at: usize| fields.get(at).map(|field| PathBuf::from(OsString::from_vec(unescape(field))));
+    let path = |at: usize| fields.get(at).map(|field| unescape(field));
     let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse().ok();
     // Any number of optional fields comes before the dash.
     let dash = fields.iter().skip(6).position(|field| *field == b"-")? + 6;
-    let words = |at: usize| fields.get(dash + at).map(|field| String::from_utf8_lossy(&unescape(field)).into_owned());
+    let words = |at: usize| fields.get(dash + at).map(|field| unescape(field).to_string_lossy().into_owned());
     let tag = |name: &str| {
         let optional = fields.get(6..dash).unwrap_or_default().iter();
         optional.filter_map(|field| std::str::from_utf8(field).ok()?.strip_prefix(name)?.parse().ok()).next()
     };
     let mut device = fields.get(2)?.split(|&c| c == b':');
     let (point, deleted) = match fields.get(4)?.strip_suffix(b"//deleted") {
-        Some(point) => (PathBuf::from(OsString::from_vec(unescape(point))), true),
+        Some(point) => (unescape(point), true),
         None => (path(4)?, false),
     };
     Some(Mount {
@@ -107,23 +105,6 @@ fn row(line: &[u8]) -> Option<Mount> {
         peers: tag("shared:"),
         follows: tag("master:"),
     })
-}
-
-/// The kernel writes blanks, tabs, newlines, backslashes and `#` as three octal digits.
-fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let [first, tail @ ..] = rest {
-        let digits = if *first == b'\\' { tail.get(..3).and_then(|d| std::str::from_utf8(d).ok()) } else { None };
-        if let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            out.push(byte);
-            rest = tail.get(3..).unwrap_or_default();
-        } else {
-            out.push(*first);
-            rest = tail;
-        }
-    }
-    out
 }
 
 impl Mount {

@@ -1,4 +1,5 @@
 use super::*;
+use std::{ffi::OsString, os::unix::ffi::OsStringExt};
 
 fn points<'a>(rootfs: Option<&'a str>, at: &'a [&'a str]) -> Points<'a> {
     Points { rootfs: rootfs.map(Path::new), at: at.iter().map(Path::new).collect() }
@@ -41,7 +42,7 @@ fn a_row_is_understood_whatever_is_in_it() {
     assert_eq!((table[1].root.to_str(), table[1].source.as_str()), (Some("net:[4026532177]"), ""));
     assert_eq!((table[2].point.to_str(), table[2].deleted), (Some("/gone"), true));
     assert_eq!(table[2].root.to_str(), Some("/x//deleted"));
-    assert_eq!(unescape(b"a\\04"), b"a\\04");
+    assert_eq!(unescape(b"a\\04"), Path::new("a\\04"));
 }
 
 #[test]

@@ -8,8 +8,8 @@ mod shims;
 use super::Gc;
 use crate::{board::Board, config::ScanConfig};
 use sexton_common::{
-    ContainerId, Init, Launch, Layout, Stamp, cleanup::Cleanup, durable, gc::Estate, identity::BootId,
-    layout::ContainerDir, wire::Finding,
+    ContainerId, Init, Launch, Layout, Stamp, durable, gc::Estate, identity::BootId, layout::ContainerDir,
+    wire::Finding,
 };
 use std::{
     collections::HashSet,
@@ -99,20 +99,9 @@ pub fn scan(layout: &Layout, config: &ScanConfig, known: &Known) -> io::Result<V
     Ok(left)
 }
 
-/// With nothing to clean yet.
+/// Found now, with nothing to clean yet.
 fn bare(id: &ContainerId, boot: BootId) -> Estate {
-    Estate {
-        id: id.clone(),
-        generation: Stamp::now().boot_ns / 1000,
-        boot,
-        runtime: None,
-        bundle: None,
-        rootfs: None,
-        processes: Vec::new(),
-        cgroups: Vec::new(),
-        guessed: Vec::new(),
-        cleanup: Cleanup::default(),
-    }
+    Estate::bare(id.clone(), Stamp::now().boot_ns / 1000, boot)
 }
 
 /// The id that a name is, or what comes nearest to it.

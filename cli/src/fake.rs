@@ -103,6 +103,8 @@ pub fn running(id: &str) -> ContainerInfo {
         memory_peak: None,
         cpu_ns: None,
         started_ns: Some(500_000_000),
+        command: Vec::new(),
+        restart: None,
     }
 }
 

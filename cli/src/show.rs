@@ -30,6 +30,9 @@ pub fn condition(container: &ContainerInfo, now: u64) -> String {
         (None, State::Creating) => "being created".into(),
         (None, State::Created) => "not started".into(),
         (None, State::Running) => up(),
+        (None, State::Paused) => format!("{}, paused", up()),
+        (None, State::Restarting) => "will be started again".into(),
+        (None, State::Pending) => "being looked at".into(),
         (None, State::Orphaned) => format!("{}, its shim is dead", up()),
         (None, State::Stopping | State::Gc | State::Stopped) => "ended".into(),
     };
@@ -46,7 +49,7 @@ pub fn condition(container: &ContainerInfo, now: u64) -> String {
 pub fn tone(state: State) -> Tone {
     match state {
         State::Running => Tone::Good,
-        State::Orphaned | State::Gc => Tone::Warn,
+        State::Orphaned | State::Gc | State::Paused | State::Restarting | State::Pending => Tone::Warn,
         State::Creating | State::Created | State::Stopping | State::Stopped => Tone::Plain,
     }
 }

@@ -181,6 +181,8 @@ mod tests {
             memory_peak: None,
             cpu_ns: None,
             started_ns: None,
+            command: Vec::new(),
+            restart: None,
         }
     }
 

@@ -1,13 +1,13 @@
 //! What every task shares.
 
 use crate::{
-    backend::{Lanes, Runtimes},
     blocking::Blocking,
     board::Board,
     budget::Budget,
     config::{Config, ScanConfig},
     gc::Gc,
     keeper,
+    runtimes::{Lanes, Runtimes},
     seats::{Rank, Seat},
     store::Store,
     surplus::Surplus,

@@ -2,7 +2,6 @@
 
 use crate::{
     api,
-    backend::{Lanes, Runtimes},
     births::Births,
     blocking::Blocking,
     budget::Budget,
@@ -14,6 +13,7 @@ use crate::{
     notify, orphans,
     overseer::Overseer,
     probe::Probe,
+    runtimes::{Lanes, Runtimes},
     store::Store,
 };
 use rustix::{

@@ -8,7 +8,9 @@ use sexton_common::{
     durable,
     launch::{Mode, OnShimDeath, Origin, Stdio},
     layout::Layout,
+    restart::RestartPolicy,
     wire::{ApiError, ErrorCode, WatchRequest},
+    workload::Workload,
 };
 use std::{
     fs, io,
@@ -100,14 +102,12 @@ fn write(layout: &Layout, request: WatchRequest, runtime: sexton_common::runtime
         ready: created,
         executable: None,
         shim: identity(request.shim_pid)?,
-        runtime: runtime.clone(),
-        bundle: request.bundle.clone(),
+        workload: Workload::Oci { bundle: request.bundle.clone(), runtime: runtime.clone() },
     };
     let launch = Launch {
         id: request.id.clone(),
         generation,
-        bundle: request.bundle,
-        runtime,
+        workload: Workload::Oci { bundle: request.bundle, runtime },
         stdio: Stdio::Inherit,
         mode: Mode::Run,
         auto_remove: false,
@@ -117,6 +117,8 @@ fn write(layout: &Layout, request: WatchRequest, runtime: sexton_common::runtime
         cgroups: Vec::new(),
         created,
         cleanup: Cleanup::default(),
+        restart: RestartPolicy::No,
+        timeout_ms: Launch::TIMEOUT_MS,
     };
     static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
     // What a failing disk has kept of an attempt is in no other one's way.

@@ -55,8 +55,8 @@ impl Estate {
     #[must_use]
     pub fn of(launch: &Launch, init: Option<&Init>) -> Self {
         Self {
-            runtime: Some(launch.runtime.clone()),
-            bundle: Some(launch.bundle.clone()),
+            runtime: launch.workload.runtime().cloned(),
+            bundle: launch.workload.bundle().map(Into::into),
             processes: init.map(|init| init.process).into_iter().collect(),
             cgroups: init.map(|init| init.cgroups.clone()).unwrap_or_default(),
             cleanup: launch.cleanup.clone(),

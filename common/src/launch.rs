@@ -2,7 +2,7 @@
 
 use crate::{
     ContainerId, ProcessIdentity, Stamp, cgroup::CgroupDir, cleanup::Cleanup, durable::Fact, identity::Executable,
-    runtime::Runtime,
+    restart::RestartPolicy, workload::Workload,
 };
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -15,10 +15,10 @@ pub struct Launch {
     /// Which run of it: microseconds of the boot-time clock at its creation, so that no two runs of an id
     /// within a boot share it, with no counter that could be lost.
     pub generation: u64,
-    /// The OCI bundle.
-    pub bundle: PathBuf,
-    /// The runtime that has it.
-    pub runtime: Runtime,
+    /// The shim: ours, or a foreign one. Where it is dead and no `init` exists, nothing was started.
+    pub shim: ProcessIdentity,
+    /// What it runs.
+    pub workload: Workload,
     /// Where the container's standard streams go.
     pub stdio: Stdio,
     /// Who starts it.
@@ -27,8 +27,6 @@ pub struct Launch {
     pub auto_remove: bool,
     /// What the collector does when the shim dies before the container.
     pub on_shim_death: OnShimDeath,
-    /// The shim: ours, or a foreign one. Where it is dead and no `init` exists, nothing was started.
-    pub shim: ProcessIdentity,
     /// Whose shim it is, and so what its FIFO says.
     pub origin: Origin,
     /// The shim's own cgroup in each hierarchy. The runtime makes the container's below it, unless the bundle
@@ -38,9 +36,16 @@ pub struct Launch {
     pub created: Stamp,
     /// What else is to be cleaned after its end.
     pub cleanup: Cleanup,
+    /// Whether it comes back after its end.
+    pub restart: RestartPolicy,
+    /// What each step of the launch may take, in milliseconds: when it is started again, too.
+    pub timeout_ms: u64,
 }
 
 impl Launch {
+    /// What a step may take if nobody says otherwise, in milliseconds.
+    pub const TIMEOUT_MS: u64 = 120_000;
+
     /// Which run it is of: container and generation.
     #[must_use]
     pub fn run(&self) -> (ContainerId, u64) {
@@ -72,9 +77,7 @@ pub struct Init {
     /// As in [`Launch`]: either file suffices to watch the container and to clean up after it.
     pub shim: ProcessIdentity,
     /// As in [`Launch`].
-    pub runtime: Runtime,
-    /// As in [`Launch`].
-    pub bundle: PathBuf,
+    pub workload: Workload,
 }
 
 impl Init {
@@ -85,8 +88,7 @@ impl Init {
         Launch {
             id: self.id.clone(),
             generation: self.generation,
-            bundle: self.bundle.clone(),
-            runtime: self.runtime.clone(),
+            workload: self.workload.clone(),
             stdio: Stdio::Null,
             mode: Mode::Run,
             auto_remove: false,
@@ -96,6 +98,8 @@ impl Init {
             cgroups: Vec::new(),
             created: self.ready,
             cleanup: Cleanup::default(),
+            restart: RestartPolicy::No,
+            timeout_ms: Launch::TIMEOUT_MS,
         }
     }
 }

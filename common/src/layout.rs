@@ -93,6 +93,18 @@ impl Layout {
         self.gc().join(id.as_str())
     }
 
+    /// The containers that come back after their end, a file each.
+    #[must_use]
+    pub fn instances(&self) -> PathBuf {
+        self.data.join("instances")
+    }
+
+    /// One container's [`crate::instance::Instance`].
+    #[must_use]
+    pub fn instance(&self, id: &ContainerId) -> PathBuf {
+        self.instances().join(id.as_str())
+    }
+
     /// The containers that own what a reboot does not clear.
     #[must_use]
     pub fn lasting(&self) -> PathBuf {
@@ -185,6 +197,12 @@ impl ContainerDir {
     #[must_use]
     pub fn init(&self) -> PathBuf {
         self.0.join("init")
+    }
+
+    /// The FIFO at which a plain program waits to be started, as runc's `exec.fifo`.
+    #[must_use]
+    pub fn gate(&self) -> PathBuf {
+        self.0.join("exec.fifo")
     }
 
     /// The [`crate::launch::Started`], where the collector started it.

@@ -11,15 +11,18 @@ pub mod exit;
 pub mod gc;
 pub mod id;
 pub mod identity;
+pub mod instance;
 pub mod launch;
 pub mod layout;
 pub mod mountinfo;
 pub mod private;
+pub mod restart;
 pub mod runtime;
 mod stat;
 pub mod time;
 pub mod unborn;
 pub mod wire;
+pub mod workload;
 
 pub use exit::{ExitRecord, ExitStatus, Source, UnknownReason};
 pub use id::ContainerId;

@@ -1,23 +1,13 @@
 //! Directories of containers that are not born yet: whose they are.
 
-use crate::{
-    ContainerId, Launch, ProcessIdentity, durable,
-    identity::Presence,
-    launch::{Mode, OnShimDeath, Stdio},
-    layout::ContainerDir,
-    runtime::Runtime,
-};
+use crate::{ContainerId, Launch, ProcessIdentity, durable, identity::Presence, layout::ContainerDir};
 use serde::Deserialize;
-use std::{
-    fs,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 /// A launch's fields up to its shim's: all that the shim needs the code for.
 #[derive(Deserialize)]
 #[allow(dead_code)]
-struct Head(ContainerId, u64, PathBuf, Runtime, Stdio, Mode, bool, OnShimDeath, ProcessIdentity);
+struct Head(ContainerId, u64, ProcessIdentity);
 
 /// Whether nobody fills it any more: its maker, whose pid was `maker`, is dead, whoever has that pid now. Blocks on
 /// the disk.
@@ -45,6 +35,7 @@ pub fn has_open(pid: u32, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{launch::Stdio, runtime::Runtime};
     use std::fs::File;
 
     #[test]
@@ -73,8 +64,10 @@ mod tests {
             ready: crate::Stamp::now(),
             executable: None,
             shim,
-            runtime: Runtime { root: Some("/r".into()), args: vec!["--x".into()], ..Runtime::default() },
-            bundle: "/b".into(),
+            workload: crate::workload::Workload::Oci {
+                bundle: "/b".into(),
+                runtime: Runtime { root: Some("/r".into()), args: vec!["--x".into()], ..Runtime::default() },
+            },
         };
         let lives = ProcessIdentity::of(own).unwrap();
         let dead = ProcessIdentity { start_time: lives.start_time + 1, ..lives };

@@ -13,8 +13,10 @@ use sexton_common::{
     identity::BootId,
     launch::{Mode, OnShimDeath, Origin, Stdio},
     layout::Layout,
+    restart::RestartPolicy,
     runtime::Runtime,
     wire::{self, GcAddRequest, LaunchRequest, Request},
+    workload::Workload,
 };
 use std::path::PathBuf;
 
@@ -72,8 +74,7 @@ fn launches_and_their_entries_fit_into_files() {
     let launch = Launch {
         id: id(),
         generation: u64::MAX,
-        bundle: path(PATH_MAX),
-        runtime: runtime(),
+        workload: Workload::Oci { bundle: path(PATH_MAX), runtime: runtime() },
         stdio: Stdio::File(path(PATH_MAX)),
         mode: Mode::Run,
         auto_remove: true,
@@ -83,6 +84,8 @@ fn launches_and_their_entries_fit_into_files() {
         cgroups: cgroups(),
         created: stamp(),
         cleanup: cleanup(),
+        restart: RestartPolicy::No,
+        timeout_ms: Launch::TIMEOUT_MS,
     };
     let bytes = durable::encode(&launch).unwrap();
     assert_eq!(durable::decode::<Launch>(&bytes).unwrap(), launch);
@@ -119,6 +122,8 @@ fn requests_fit_into_frames_and_lines() {
         on_shim_death: OnShimDeath::Kill,
         timeout_ms: Some(u64::MAX),
         cleanup: cleanup(),
+        restart: RestartPolicy::No,
+        program: None,
     });
     let add = Request::GcAdd(GcAddRequest {
         id: id(),

@@ -12,7 +12,9 @@ use sexton_common::{
     exit::Usage,
     identity::Executable,
     launch::{Clean, Mode, OnShimDeath, Origin, Started, Stdio},
+    restart::RestartPolicy,
     runtime::Runtime,
+    workload::Workload,
 };
 use std::fmt::Debug;
 use support::{bytes, hex, id, process, runtime, stamp};
@@ -29,8 +31,7 @@ fn launch() -> Launch {
     Launch {
         id: id(),
         generation: 1 << 40,
-        bundle: "/b".into(),
-        runtime: runtime(),
+        workload: Workload::Oci { bundle: "/b".into(), runtime: runtime() },
         stdio: Stdio::Null,
         mode: Mode::Create,
         auto_remove: false,
@@ -45,6 +46,8 @@ fn launch() -> Launch {
             netns: vec!["/n".into()],
             exec: vec!["true".into()],
         },
+        restart: RestartPolicy::No,
+        timeout_ms: Launch::TIMEOUT_MS,
     }
 }
 
@@ -57,8 +60,7 @@ fn init() -> Init {
         ready: stamp(4),
         executable: Some(Executable { device: 6, inode: 300 }),
         shim: process(7),
-        runtime: Runtime::default(),
-        bundle: "/b".into(),
+        workload: Workload::Oci { bundle: "/b".into(), runtime: Runtime::default() },
     }
 }
 
@@ -83,17 +85,17 @@ fn bare(status: ExitStatus, source: Source) -> ExitRecord {
 fn launch_of_ours() {
     golden(
         &launch(),
-        "5358544e 4c 0100 5c000000 37de4342",
-        "057765622d31808080808020022f62092f62696e2f72756e6301022f7201072d2d646562756700000000\
-         07ac02101112131415161718191a1b1c1d1e1f0105000103637075022f63090a01022f7001022f6d0102\
-         2f6e010474727565",
+        "5358544e 4c 0100 63000000 08082515",
+        "057765622d3180808080802007ac02101112131415161718191a1b1c1d1e1f010500022f62092f62696e\
+         2f72756e6301022f7201072d2d646562756700000000000103637075022f63090a01022f7001022f6d01\
+         022f6e010474727565026e6fc0a907",
     );
 }
 
 #[test]
 fn launch_of_a_foreign_shim() {
     let foreign = Launch {
-        runtime: Runtime::default(),
+        workload: Workload::Oci { bundle: "/b".into(), runtime: Runtime::default() },
         stdio: Stdio::File("/log".into()),
         mode: Mode::Run,
         auto_remove: true,
@@ -105,16 +107,16 @@ fn launch_of_a_foreign_shim() {
     };
     golden(
         &foreign,
-        "5358544e 4c 0100 3f000000 54a8b161",
-        "057765622d31808080808020022f620472756e63000002042f6c6f6701010107ac021011121314151617\
-         18191a1b1c1d1e1f010501022f6600090a00000000",
+        "5358544e 4c 0100 46000000 5a1c5150",
+        "057765622d3180808080802007ac02101112131415161718191a1b1c1d1e1f010500022f620472756e63\
+         000002042f6c6f6701010101022f6600090a00000000026e6fc0a907",
     );
     golden(
         &Launch { stdio: Stdio::Inherit, ..launch() },
-        "5358544e 4c 0100 5c000000 8177e643",
-        "057765622d31808080808020022f62092f62696e2f72756e6301022f7201072d2d646562756701000000\
-         07ac02101112131415161718191a1b1c1d1e1f0105000103637075022f63090a01022f7001022f6d0102\
-         2f6e010474727565",
+        "5358544e 4c 0100 63000000 a103ac5b",
+        "057765622d3180808080802007ac02101112131415161718191a1b1c1d1e1f010500022f62092f62696e\
+         2f72756e6301022f7201072d2d646562756701000000000103637075022f63090a01022f7001022f6d01\
+         022f6e010474727565026e6fc0a907",
     );
 }
 
@@ -126,16 +128,17 @@ fn init_of_any_kernel() {
     ];
     golden(
         &Init { cgroups, ..init() },
-        "5358544e 49 0100 54000000 a4516749",
-        "057765622d310308ac02101112131415161718191a1b1c1d1e1f010502066d656d6f7279042f6d2f \
-         6300042f752f630405 0106ac02 07ac02101112131415161718191a1b1c1d1e1f0105 0472756e630000 022f62",
+        "5358544e 49 0100 55000000 b443c193",
+        "057765622d310308ac02101112131415161718191a1b1c1d1e1f010502066d656d6f7279042f6d2f6300\
+         042f752f6304050106ac0207ac02101112131415161718191a1b1c1d1e1f010500022f620472756e6300\
+         00",
     );
     let old_kernel = ProcessIdentity { pidfs_inode: None, ..process(8) };
     golden(
         &Init { process: old_kernel, ..init() },
-        "5358544e 49 0100 41000000 b3915be6",
-        "057765622d310308ac02101112131415161718191a1b1c1d1e1f00000405 0106ac02 \
-         07ac02101112131415161718191a1b1c1d1e1f0105 0472756e630000 022f62",
+        "5358544e 49 0100 42000000 b3fabd10",
+        "057765622d310308ac02101112131415161718191a1b1c1d1e1f000004050106ac0207ac021011121314\
+         15161718191a1b1c1d1e1f010500022f620472756e630000",
     );
 }
 

@@ -71,6 +71,8 @@ fn begun() -> ContainerInfo {
         memory_peak: None,
         cpu_ns: None,
         started_ns: None,
+        command: Vec::new(),
+        restart: None,
     }
 }
 
@@ -133,8 +135,9 @@ fn replies() {
 fn replies_with_containers() {
     golden(
         &Reply::Container(Box::new(ended())),
-        "00000044 03057765622d3102060108010701010b01010001010a0114011e010a022f62092f62696e2f72756\
-         e630100030105737475636b01010203040506070809018020014d0114",
+        "00000046\
+         03057765622d3102060108010701010b01010001010a0114011e010a022f62092f62696e2f72756e6301\
+         00030105737475636b01010203040506070809018020014d01140000",
         r#"{"container":{"id":"web-1","generation":2,"state":"stopped","pid":8,"shim_pid":7,
          "status":{"signal":{"number":11,"core_dumped":true}},"source":"waited",
          "oom_killed":true,"created_at":"1970-01-01T00:00:00.000000010Z",
@@ -143,26 +146,28 @@ fn replies_with_containers() {
          "runtime":"/bin/runc","auto_remove":true,"foreign":false,"attempts":3,
          "in_the_way":"stuck","usage":{"user_us":1,"system_us":2,"max_rss_kib":3,
          "minor_faults":4,"major_faults":5,"blocks_in":6,"blocks_out":7,"voluntary_switches":8,
-         "involuntary_switches":9},"memory_peak":4096,"cpu_ns":77,"started_ns":20}}"#,
+         "involuntary_switches":9},"memory_peak":4096,"cpu_ns":77,"started_ns":20,"command":[],
+         "restart":null}}"#,
     );
     golden(
         &Reply::Container(Box::new(begun())),
-        "00000027 03057765622d31020000000000000a000000022f62092f62696e2f72756e630001000000000000",
+        "00000029 03057765622d31020000000000000a000000022f62092f62696e2f72756e6300010000000000000000",
         r#"{"container":{"id":"web-1","generation":2,"state":"creating","pid":null,"shim_pid":null,
          "status":null,"source":null,"oom_killed":null,
          "created_at":"1970-01-01T00:00:00.000000010Z","started_at":null,"exited_at":null,
          "ran_ns":null,"bundle":"/b","runtime":"/bin/runc","auto_remove":false,"foreign":true,
-         "attempts":0,"in_the_way":null,"usage":null,"memory_peak":null,"cpu_ns":null,"started_ns":null}}"#,
+         "attempts":0,"in_the_way":null,"usage":null,"memory_peak":null,"cpu_ns":null,"started_ns":null,"command":[],"restart":null}}"#,
     );
     golden(
         &Reply::Containers { containers: vec![begun()], last: true },
-        "00000029 0401057765622d31020000000000000a000000022f62092f62696e2f72756e63000100000000000\
-         001",
+        "0000002b\
+         0401057765622d31020000000000000a000000022f62092f62696e2f72756e6300010000000000000000\
+         01",
         r#"{"containers":{"containers":[{"id":"web-1","generation":2,"state":"creating","pid":null,
          "shim_pid":null,"status":null,"source":null,"oom_killed":null,
          "created_at":"1970-01-01T00:00:00.000000010Z","started_at":null,"exited_at":null,
          "ran_ns":null,"bundle":"/b","runtime":"/bin/runc","auto_remove":false,"foreign":true,
-         "attempts":0,"in_the_way":null,"usage":null,"memory_peak":null,"cpu_ns":null,"started_ns":null}],
+         "attempts":0,"in_the_way":null,"usage":null,"memory_peak":null,"cpu_ns":null,"started_ns":null,"command":[],"restart":null}],
          "last":true}}"#,
     );
     golden(
@@ -173,8 +178,9 @@ fn replies_with_containers() {
     let event = Event { seq: 9, at: WallTime(10), kind: EventKind::Exited, container: ended() };
     golden(
         &Reply::Event(Box::new(event)),
-        "00000047 06090a03057765622d3102060108010701010b01010001010a0114011e010a022f62092f62696e2\
-         f72756e630100030105737475636b01010203040506070809018020014d0114",
+        "00000049\
+         06090a03057765622d3102060108010701010b01010001010a0114011e010a022f62092f62696e2f7275\
+         6e630100030105737475636b01010203040506070809018020014d01140000",
         r#"{"event":{"seq":9,"at":"1970-01-01T00:00:00.000000010Z","kind":"exited",
          "container":{"id":"web-1","generation":2,"state":"stopped","pid":8,"shim_pid":7,
          "status":{"signal":{"number":11,"core_dumped":true}},"source":"waited",
@@ -184,7 +190,7 @@ fn replies_with_containers() {
          "runtime":"/bin/runc","auto_remove":true,"foreign":false,"attempts":3,
          "in_the_way":"stuck","usage":{"user_us":1,"system_us":2,"max_rss_kib":3,
          "minor_faults":4,"major_faults":5,"blocks_in":6,"blocks_out":7,"voluntary_switches":8,
-         "involuntary_switches":9},"memory_peak":4096,"cpu_ns":77,"started_ns":20}}}"#,
+         "involuntary_switches":9},"memory_peak":4096,"cpu_ns":77,"started_ns":20,"command":[],"restart":null}}}"#,
     );
 }
 
@@ -192,12 +198,48 @@ fn replies_with_containers() {
 #[test]
 fn names_and_numbers_of_the_small_enums() {
     use {ErrorCode as E, EventKind as K, State as S};
-    let states = [S::Creating, S::Created, S::Running, S::Orphaned, S::Stopping, S::Gc, S::Stopped];
-    let names = ["creating", "created", "running", "orphaned", "stopping", "gc", "stopped"];
+    let states = [
+        S::Creating,
+        S::Created,
+        S::Running,
+        S::Orphaned,
+        S::Stopping,
+        S::Gc,
+        S::Stopped,
+        S::Paused,
+        S::Restarting,
+        S::Pending,
+    ];
+    let names =
+        ["creating", "created", "running", "orphaned", "stopping", "gc", "stopped", "paused", "restarting", "pending"];
     small_enum(&states, &names);
     assert_eq!(states.map(S::name), names);
-    let kinds = [K::Created, K::Started, K::Orphaned, K::Exited, K::Delayed, K::Stopped, K::Removed];
-    let names = ["created", "started", "orphaned", "exited", "delayed", "stopped", "removed"];
+    let kinds = [
+        K::Created,
+        K::Started,
+        K::Orphaned,
+        K::Exited,
+        K::Delayed,
+        K::Stopped,
+        K::Removed,
+        K::Paused,
+        K::Resumed,
+        K::Restarting,
+        K::GaveUp,
+    ];
+    let names = [
+        "created",
+        "started",
+        "orphaned",
+        "exited",
+        "delayed",
+        "stopped",
+        "removed",
+        "paused",
+        "resumed",
+        "restarting",
+        "gave_up",
+    ];
     small_enum(&kinds, &names);
     assert_eq!(kinds.map(K::name), names);
     small_enum(
@@ -215,6 +257,11 @@ fn names_and_numbers_of_the_small_enums() {
             E::ShuttingDown,
             E::Denied,
             E::Internal,
+            E::AlreadyStopped,
+            E::Paused,
+            E::NotPaused,
+            E::Full,
+            E::Maintenance,
         ],
         &[
             "invalid",
@@ -230,6 +277,11 @@ fn names_and_numbers_of_the_small_enums() {
             "shutting_down",
             "denied",
             "internal",
+            "already_stopped",
+            "paused",
+            "not_paused",
+            "full",
+            "maintenance",
         ],
     );
     small_enum(

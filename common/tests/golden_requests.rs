@@ -5,6 +5,7 @@ mod support;
 use sexton_common::{
     cleanup::Cleanup,
     launch::{Mode, OnShimDeath, Stdio},
+    restart::RestartPolicy,
     runtime::Runtime,
     wire::{LaunchRequest, Request, WatchRequest},
 };
@@ -72,16 +73,20 @@ fn requests_that_make_containers_known() {
             netns: vec!["/n".into()],
             exec: vec!["true".into()],
         },
+        restart: RestartPolicy::No,
+        program: None,
     };
     golden(
         &Request::Launch(full),
-        "0000003f 02057765622d31022f62092f62696e2f72756e6301022f7201072d2d646562756702042f6c6f67010101\
-         01dc0b01022f7001022f6d01022f6e010474727565",
+        "00000043\
+         02057765622d31022f62092f62696e2f72756e6301022f7201072d2d646562756702042f6c6f67010101\
+         01dc0b01022f7001022f6d01022f6e010474727565026e6f00",
         r#"{"launch":{"id":"web-1","bundle":"/b","runtime":{"program":"/bin/runc","root":"/r",
          "args":["--debug"]},"stdio":{"file":"/log"},"mode":"run","auto_remove":true,
          "on_shim_death":"kill",
          "timeout_ms":1500,
-         "cleanup":{"paths":["/p"],"mounts":["/m"],"netns":["/n"],"exec":["true"]}}}"#,
+         "cleanup":{"paths":["/p"],"mounts":["/m"],"netns":["/n"],"exec":["true"]},
+         "restart":"no","program":null}}"#,
     );
     let plain = LaunchRequest {
         id: id(),
@@ -93,13 +98,16 @@ fn requests_that_make_containers_known() {
         on_shim_death: OnShimDeath::Adopt,
         timeout_ms: None,
         cleanup: Cleanup::default(),
+        restart: RestartPolicy::No,
+        program: None,
     };
     golden(
         &Request::Launch(plain.clone()),
-        "0000001a 02057765622d31022f620472756e630000000000000000000000",
+        "0000001e 02057765622d31022f620472756e630000000000000000000000026e6f00",
         r#"{"launch":{"id":"web-1","bundle":"/b","runtime":{"program":"runc","root":null,
          "args":[]},"stdio":"null","mode":"create","auto_remove":false,"on_shim_death":"adopt",
-         "timeout_ms":null,"cleanup":{"paths":[],"mounts":[],"netns":[],"exec":[]}}}"#,
+         "timeout_ms":null,"cleanup":{"paths":[],"mounts":[],"netns":[],"exec":[]},
+         "restart":"no","program":null}}"#,
     );
     // What a person writes by hand.
     let short = r#"{"launch":{"id":"web-1","bundle":"/b","mode":"create"}}"#;

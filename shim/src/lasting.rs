@@ -70,6 +70,7 @@ mod tests {
         cleanup::Cleanup,
         launch::{Mode, OnShimDeath, Origin, Stdio},
         runtime::Runtime,
+        workload::Workload,
     };
 
     #[test]
@@ -80,8 +81,7 @@ mod tests {
         let launch = Launch {
             id: id.clone(),
             generation: 7,
-            bundle: "/b".into(),
-            runtime: Runtime::default(),
+            workload: Workload::Oci { bundle: "/b".into(), runtime: Runtime::default() },
             stdio: Stdio::Null,
             mode: Mode::Run,
             auto_remove: false,
@@ -91,6 +91,8 @@ mod tests {
             cgroups: vec![],
             created: Stamp::now(),
             cleanup: Cleanup { exec: vec!["true".into()], ..Cleanup::default() },
+            restart: sexton_common::restart::RestartPolicy::No,
+            timeout_ms: Launch::TIMEOUT_MS,
         };
         let dir = layout.lasting_container(&id);
         std::fs::create_dir_all(dir.path()).unwrap();

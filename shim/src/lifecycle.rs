@@ -20,7 +20,9 @@ use sexton_common::{
     durable,
     identity::Executable,
     launch::{Mode, Origin},
+    restart::RestartPolicy,
     wire::Launched,
+    workload::Workload,
 };
 use std::{ffi::OsString, fs, io};
 
@@ -59,8 +61,7 @@ pub fn launch(plan: Plan, home: Home) -> Result<(Launched, Watch), Failed> {
     let launch = Launch {
         id: plan.id.clone(),
         generation: created.boot_ns / 1000,
-        bundle: plan.bundle.clone(),
-        runtime: plan.runtime.clone(),
+        workload: Workload::Oci { bundle: plan.bundle.clone(), runtime: plan.runtime.clone() },
         stdio: plan.stdio.clone(),
         mode: plan.mode,
         auto_remove: plan.auto_remove,
@@ -70,6 +71,8 @@ pub fn launch(plan: Plan, home: Home) -> Result<(Launched, Watch), Failed> {
         cgroups: cgroup::own().map_err(failed)?,
         created,
         cleanup: plan.cleanup.clone(),
+        restart: RestartPolicy::No,
+        timeout_ms: Launch::TIMEOUT_MS,
     };
     let state = plan.layout.state();
     let place = Place::prepare(&plan, &launch).map_err(|(e, grave)| {
@@ -223,8 +226,7 @@ impl Birth {
             ready: Stamp::now(),
             executable: Executable::of(pid),
             shim: self.shim,
-            runtime: self.plan.runtime.clone(),
-            bundle: self.plan.bundle.clone(),
+            workload: Workload::Oci { bundle: self.plan.bundle.clone(), runtime: self.plan.runtime.clone() },
         };
         durable::write(&files.init(), &init).map_err(|e| failed("write `init` in the state directory", e))?;
         Ok((init, pidfd))

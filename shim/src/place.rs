@@ -154,7 +154,9 @@ mod tests {
     use sexton_common::{
         ProcessIdentity, Stamp,
         launch::{Mode as LaunchMode, OnShimDeath, Origin, Stdio},
+        restart::RestartPolicy,
         runtime::Runtime,
+        workload::Workload,
     };
     use std::{fs, time::Duration};
 
@@ -176,8 +178,7 @@ mod tests {
         let launch = Launch {
             id: plan.id.clone(),
             generation: 7,
-            bundle: plan.bundle.clone(),
-            runtime: plan.runtime.clone(),
+            workload: Workload::Oci { bundle: plan.bundle.clone(), runtime: plan.runtime.clone() },
             stdio: Stdio::Null,
             mode: plan.mode,
             auto_remove: false,
@@ -187,6 +188,8 @@ mod tests {
             cgroups: vec![],
             created: Stamp::now(),
             cleanup: sexton_common::cleanup::Cleanup::default(),
+            restart: RestartPolicy::No,
+            timeout_ms: Launch::TIMEOUT_MS,
         };
         (plan, launch)
     }

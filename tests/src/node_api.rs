@@ -10,6 +10,7 @@ use sexton_common::{
     client::Client,
     durable,
     launch::{Mode, Stdio},
+    restart::RestartPolicy,
     wire::{ApiError, ContainerInfo, LaunchRequest, Launched, Reply, Request, State},
 };
 use std::path::Path;
@@ -56,6 +57,8 @@ impl Node {
             on_shim_death: Default::default(),
             timeout_ms: None,
             cleanup: sexton_common::cleanup::Cleanup::default(),
+            restart: RestartPolicy::No,
+            program: None,
         }
     }
 

@@ -7,7 +7,9 @@ use sexton_common::{
     ContainerId, ExitRecord, ExitStatus, Init, Launch, ProcessIdentity, Source, Stamp, durable,
     launch::{Mode, Origin, Stdio},
     layout::ContainerDir,
+    restart::RestartPolicy,
     wire::{Reply, Request},
+    workload::Workload,
 };
 use std::{
     fs::{self, File},
@@ -54,8 +56,7 @@ impl Played {
         let launch = Launch {
             id: id.clone(),
             generation: created.boot_ns / 1000,
-            bundle: PathBuf::new(),
-            runtime: node.runtime(),
+            workload: Workload::Oci { bundle: PathBuf::new(), runtime: node.runtime() },
             stdio: Stdio::Null,
             mode,
             auto_remove: false,
@@ -65,6 +66,8 @@ impl Played {
             cgroups: Vec::new(),
             created,
             cleanup: sexton_common::cleanup::Cleanup::default(),
+            restart: RestartPolicy::No,
+            timeout_ms: Launch::TIMEOUT_MS,
         };
         let init = Init {
             id: id.clone(),
@@ -74,8 +77,7 @@ impl Played {
             ready: Stamp::now(),
             executable: None,
             shim: launch.shim,
-            runtime: launch.runtime.clone(),
-            bundle: launch.bundle.clone(),
+            workload: launch.workload.clone(),
         };
         let (unborn, dir) = (node.layout().unborn(shim.id()), node.layout().container(&id));
         fs::create_dir_all(unborn.path()).unwrap();

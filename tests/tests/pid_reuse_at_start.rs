@@ -8,7 +8,9 @@ use rustix::{
 use sexton_common::{
     ExitStatus, Launch, ProcessIdentity, Source, Stamp, UnknownReason, durable,
     launch::{Mode, Origin, Stdio},
+    restart::RestartPolicy,
     wire::State,
+    workload::Workload,
 };
 use sexton_tests::{
     Bundle, LONG, Node, Options, Stranger, daemon::Daemon, foreign::Foreign, in_private_pids, pids::called, proc,
@@ -87,8 +89,7 @@ fn launch_of(node: &Node, shim: ProcessIdentity) -> Launch {
     Launch {
         id: node.id("unborn"),
         generation: created.boot_ns / 1000,
-        bundle: PathBuf::new(),
-        runtime: node.runtime(),
+        workload: Workload::Oci { bundle: PathBuf::new(), runtime: node.runtime() },
         stdio: Stdio::Null,
         mode: Mode::Run,
         auto_remove: false,
@@ -98,6 +99,8 @@ fn launch_of(node: &Node, shim: ProcessIdentity) -> Launch {
         cgroups: Vec::new(),
         created,
         cleanup: sexton_common::cleanup::Cleanup::default(),
+        restart: RestartPolicy::No,
+        timeout_ms: Launch::TIMEOUT_MS,
     }
 }
 

@@ -61,8 +61,8 @@ fn file_and_fifo_say_the_same() {
     let launch: Launch = durable::read(&dir.launch()).unwrap().unwrap();
     assert_eq!((&launch.id, launch.generation), (&id, launched.generation));
     assert_eq!((launch.mode, &launch.stdio, &launch.origin), (Mode::Run, &Stdio::Null, &Origin::Sexton));
-    assert_eq!((launch.bundle.as_path(), launch.shim.pid), (bundle.as_path(), launched.shim_pid));
-    assert_eq!(launch.runtime, node.runtime());
+    assert_eq!((launch.workload.bundle().unwrap(), launch.shim.pid), (bundle.as_path(), launched.shim_pid));
+    assert_eq!(launch.workload.runtime(), Some(&node.runtime()));
     let init: Init = durable::read(&dir.init()).unwrap().unwrap();
     assert_eq!((init.process.pid, init.generation), (launched.pid, launched.generation));
     let mut expected = sexton_tests::leftovers::cgroups(id.as_str());

@@ -14,6 +14,7 @@ use clap::Args;
 use sexton_common::{
     ContainerId,
     launch::{Mode, OnShimDeath, Stdio},
+    restart::RestartPolicy,
     runtime::Runtime,
     wire::{LaunchRequest, Launched, Reply, Request},
 };
@@ -169,6 +170,8 @@ impl Options {
             on_shim_death: self.on_shim_death,
             timeout_ms: self.timeout.map(args::millis),
             cleanup: self.cleanup.into(),
+            restart: RestartPolicy::No,
+            program: None,
         }
     }
 }
@@ -217,6 +220,8 @@ mod tests {
             on_shim_death: OnShimDeath::Kill,
             timeout_ms: Some(1500),
             cleanup: Cleanup::default(),
+            restart: RestartPolicy::No,
+            program: None,
         };
         assert_eq!(parsed.options.request(Mode::Run, Stdio::Inherit), expected);
         let request = run("-d c1 -b /b --stdio file:/o").options.request(Mode::Run, Stdio::Null);

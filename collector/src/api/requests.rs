@@ -111,6 +111,12 @@ async fn one(
             Request::GcWhy { id } => gc::why(&overseer, &id).await.map(|why| Reply::GcWhy(Box::new(why))),
             Request::GcForget { id } => gc::forget(&overseer, &id).await.map(|()| Reply::Done {}),
             Request::GcAdd(request) => gc::add(&overseer, request).await.map(|()| Reply::Done {}),
+            Request::Restart { .. }
+            | Request::Pause { .. }
+            | Request::Resume { .. }
+            | Request::Stats { .. }
+            | Request::NodeStats {}
+            | Request::Maintenance { .. } => Err(ApiError::new(ErrorCode::Internal, "this is being built")),
             Request::GcList {}
             | Request::GcRetry { .. }
             | Request::GcScan { .. }

@@ -174,7 +174,10 @@ impl Task {
                 return (Event::StartDone { ok: false }, Some(format!("write {}: {e}", dir.start().display())));
             }
             let mut place = cx.tools.lanes.enter().await;
-            let run = cx.tools.runtimes.run(&launch.runtime, "start", &[], &launch.id, cx.launch_timeout);
+            let Some(runtime) = launch.workload.runtime() else {
+                return (Event::StartDone { ok: false }, Some("it has no runtime".into()));
+            };
+            let run = cx.tools.runtimes.run(runtime, "start", &[], &launch.id, cx.launch_timeout);
             let outcome = place.during(run).await;
             if !outcome.ok {
                 let path = dir.start();

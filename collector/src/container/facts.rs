@@ -11,6 +11,7 @@ use sexton_common::{
     identity::{Presence, Stat},
     launch::{Clean, Mode, Origin},
     layout::{ContainerDir, Layout},
+    workload::Workload,
 };
 use std::{os::fd::OwnedFd, path::Path};
 
@@ -137,7 +138,7 @@ impl Facts {
 
     /// The runtime's word, if it can be had: a collector that was killed may have noted a start that never was.
     fn seen_started(&mut self) -> bool {
-        let started = waits_for_start(&self.launch).map_or(self.started.is_some(), |waits| !waits);
+        let started = waits_for_start(&self.launch, &self.dir).map_or(self.started.is_some(), |waits| !waits);
         self.started = self.started.filter(|_| started);
         started
     }
@@ -160,10 +161,16 @@ pub fn is_anothers(dir: &ContainerDir, generation: u64) -> bool {
 }
 
 /// Whether a created container still waits to be started: runc and crun keep `exec.fifo` in their state until
-/// then. `None` if that cannot be seen. Blocks on the file system.
-pub fn waits_for_start(launch: &Launch) -> Option<bool> {
-    let state = launch.runtime.state_dir(&launch.id)?;
-    state.exists().then(|| state.join("exec.fifo").exists())
+/// then, and our shim keeps it in the container's directory for a plain program. `None` if that cannot be seen. Blocks on the
+/// file system.
+pub fn waits_for_start(launch: &Launch, dir: &ContainerDir) -> Option<bool> {
+    match &launch.workload {
+        Workload::Oci { runtime, .. } => {
+            let state = runtime.state_dir(&launch.id)?;
+            state.exists().then(|| state.join("exec.fifo").exists())
+        }
+        Workload::Process(_) => Some(dir.gate().exists()),
+    }
 }
 
 /// The launch as far as `init` knows it; without that nothing can be done, and all of it goes to quarantine.
@@ -195,8 +202,7 @@ fn mended_init(facts: &Facts) -> Option<Init> {
         ready: launch.created,
         executable: None,
         shim: launch.shim,
-        runtime: launch.runtime.clone(),
-        bundle: launch.bundle.clone(),
+        workload: launch.workload.clone(),
     };
     // Neither of them was replaced by another process while we looked.
     Stat::of(pid).ok()?.filter(|stat| stat.ppid == shim && stat.start_time == init.process.start_time)?;

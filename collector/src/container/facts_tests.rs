@@ -1,6 +1,6 @@
 use super::*;
 use crate::{probe::Probe, watch::InitWatch};
-use sexton_common::{ExitRecord, ProcessIdentity, Stamp, launch::Stdio, runtime::Runtime};
+use sexton_common::{ExitRecord, ProcessIdentity, Stamp, launch::Stdio, runtime::Runtime, workload::Workload};
 use std::{fs, process::Command, time::Duration};
 
 struct World {
@@ -37,8 +37,10 @@ impl World {
         let launch = Launch {
             id,
             generation: 7,
-            bundle: "/b".into(),
-            runtime: Runtime { root: Some(self.layout.data().into()), ..Runtime::default() },
+            workload: Workload::Oci {
+                bundle: "/b".into(),
+                runtime: Runtime { root: Some(self.layout.data().into()), ..Runtime::default() },
+            },
             stdio: Stdio::Null,
             mode,
             auto_remove: false,
@@ -48,6 +50,8 @@ impl World {
             cgroups: vec![],
             created: Stamp::now(),
             cleanup: sexton_common::cleanup::Cleanup::default(),
+            restart: sexton_common::restart::RestartPolicy::No,
+            timeout_ms: Launch::TIMEOUT_MS,
         };
         durable::write(&dir.launch(), &launch).unwrap();
         dir
@@ -56,18 +60,9 @@ impl World {
     fn init(&self, dir: &ContainerDir, process: ProcessIdentity) {
         let id = "c".parse().unwrap();
         let launch: Launch = durable::read(&dir.launch()).unwrap().unwrap();
-        let Launch { shim, runtime, bundle, .. } = launch;
-        let init = Init {
-            id,
-            generation: 7,
-            process,
-            cgroups: vec![],
-            ready: Stamp::now(),
-            executable: None,
-            shim,
-            runtime,
-            bundle,
-        };
+        let Launch { shim, workload, .. } = launch;
+        let init =
+            Init { id, generation: 7, process, cgroups: vec![], ready: Stamp::now(), executable: None, shim, workload };
         durable::write(&dir.init(), &init).unwrap();
     }
 
@@ -199,7 +194,7 @@ fn a_damaged_launch_is_mended_from_what_was_created() {
     for _ in 0..2 {
         let facts = w.read(&dir);
         assert_eq!(facts.phase, Phase::Running);
-        assert_eq!((facts.launch.shim, facts.launch.runtime), (before.shim, before.runtime.clone()));
+        assert_eq!((facts.launch.shim, facts.launch.workload), (before.shim, before.workload.clone()));
     }
     assert_eq!(w.quarantined(), 1);
 }

@@ -29,8 +29,8 @@ impl Task {
             started_at: started_at.map(|stamp| stamp.wall),
             exited_at: record.and_then(|record| record.exited).map(|stamp| stamp.wall),
             ran_ns: ran,
-            bundle: launch.bundle.clone(),
-            runtime: launch.runtime.program.clone(),
+            bundle: launch.workload.bundle().map(Into::into).unwrap_or_default(),
+            runtime: launch.workload.runtime().map(|runtime| runtime.program.clone()).unwrap_or_default(),
             auto_remove: launch.auto_remove,
             foreign: matches!(launch.origin, Origin::Foreign { .. }),
             attempts: self.attempts,
@@ -39,6 +39,8 @@ impl Task {
             memory_peak: record.and_then(|record| record.memory_peak),
             cpu_ns: record.and_then(|record| record.cpu_ns),
             started_ns: started_at.map(|stamp| stamp.boot_ns),
+            command: launch.workload.program().map(|program| program.command.clone()).unwrap_or_default(),
+            restart: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use sexton_common::{
     Init, Launch,
     identity::{Executable, Stat},
     launch::Mode,
+    layout::ContainerDir,
 };
 use std::{
     os::fd::AsFd,
@@ -27,9 +28,9 @@ impl Task {
     /// Kills what is proven to wait for a start that never comes; it never ran, and its record will say so.
     pub(super) async fn end_unless_begun(&mut self) {
         let Some(init) = self.init.clone().filter(|_| self.may_wait_for_ever()) else { return };
-        let launch = self.launch.clone();
+        let (launch, dir) = (self.launch.clone(), self.dir.clone());
         let name = format!("see whether {} was started", launch.id);
-        if self.cx.tools.blocking.run(name, move || never_began(&launch, &init)).await {
+        if self.cx.tools.blocking.run(name, move || never_began(&launch, &init, &dir)).await {
             tracing::warn!(id = %self.launch.id, "its shim was killed before it was started: killed, since nobody will start it");
             (self.never_began, self.started) = (true, None);
             self.kill();
@@ -38,9 +39,9 @@ impl Task {
 }
 
 /// Whether the user's program was never executed. Then it is stopped, so that it stays so. Blocks.
-fn never_began(launch: &Launch, init: &Init) -> bool {
+fn never_began(launch: &Launch, init: &Init, dir: &ContainerDir) -> bool {
     let pid = init.process.pid;
-    let waits = || waits_for_start(launch) == Some(true) && Executable::of(pid) == init.executable;
+    let waits = || waits_for_start(launch, dir) == Some(true) && Executable::of(pid) == init.executable;
     let Ok(Some(pidfd)) = init.process.open() else { return false };
     if !waits() || sys::pidfd_send_signal(pidfd.as_fd(), nix::libc::SIGSTOP).is_err() {
         return false;
@@ -64,7 +65,9 @@ mod tests {
     use sexton_common::{
         ProcessIdentity, Stamp,
         launch::{OnShimDeath, Origin, Stdio},
+        restart::RestartPolicy,
         runtime::Runtime,
+        workload::Workload,
     };
     use std::{
         fs,
@@ -75,6 +78,7 @@ mod tests {
     #[test]
     fn only_what_waits_is_stopped_and_only_it_is_proven() {
         let root = tempfile::tempdir().unwrap();
+        let dir = ContainerDir::at(root.path().join("files"));
         let mut child =
             Command::new("sh").args(["-c", "read go; exec sleep 1000"]).stdin(Pipe::piped()).spawn().unwrap();
         let process = ProcessIdentity::of(child.id()).unwrap();
@@ -89,8 +93,7 @@ mod tests {
         let launch = Launch {
             id: "a".parse().unwrap(),
             generation: 7,
-            bundle: "/b".into(),
-            runtime: runtime.clone(),
+            workload: Workload::Oci { bundle: "/b".into(), runtime: runtime.clone() },
             stdio: Stdio::Null,
             mode: Mode::Run,
             auto_remove: false,
@@ -100,6 +103,8 @@ mod tests {
             cgroups: vec![],
             created: Stamp::now(),
             cleanup: sexton_common::cleanup::Cleanup::default(),
+            restart: RestartPolicy::No,
+            timeout_ms: Launch::TIMEOUT_MS,
         };
         let init = Init {
             id: launch.id.clone(),
@@ -109,16 +114,18 @@ mod tests {
             ready: Stamp::now(),
             executable,
             shim: process,
-            runtime,
-            bundle: "/b".into(),
+            workload: Workload::Oci { bundle: "/b".into(), runtime },
         };
         let state = || char::from(Stat::of(process.pid).unwrap().unwrap().state);
-        assert!(!never_began(&launch, &init), "the runtime does not say that it waits");
+        assert!(!never_began(&launch, &init, &dir), "the runtime does not say that it waits");
         fs::create_dir(root.path().join("a")).unwrap();
         fs::write(root.path().join("a/exec.fifo"), "").unwrap();
-        assert!(!never_began(&launch, &Init { executable: None, ..init.clone() }), "there is nothing to compare with");
+        assert!(
+            !never_began(&launch, &Init { executable: None, ..init.clone() }, &dir),
+            "there is nothing to compare with"
+        );
         assert_ne!(state(), 'T');
-        assert!(never_began(&launch, &init));
+        assert!(never_began(&launch, &init, &dir));
         assert_eq!(state(), 'T');
         let pidfd = process.open().unwrap().unwrap();
         sys::pidfd_send_signal(pidfd.as_fd(), nix::libc::SIGCONT).unwrap();
@@ -127,7 +134,7 @@ mod tests {
             std::thread::yield_now();
         }
         // The runtime was killed before it removed its FIFO.
-        assert!(!never_began(&launch, &init));
+        assert!(!never_began(&launch, &init, &dir));
         assert_ne!(state(), 'T');
         child.kill().unwrap();
         child.wait().unwrap();

@@ -11,7 +11,7 @@ use super::{
     rootfs,
     ward::{Dead, Occupied, Ward, is_of_today},
 };
-use crate::{backend::Lanes, context::Context, exit::write_record};
+use crate::{context::Context, exit::write_record, runtimes::Lanes};
 use sexton_common::{
     cgroup::CgroupDir,
     gc::{Estate, Step},

@@ -5,7 +5,9 @@ use sexton_common::{
     gc::{Estate, GcOrigin, Step},
     identity::BootId,
     launch::{Mode, OnShimDeath, Origin, Stdio},
+    restart::RestartPolicy,
     runtime::Runtime,
+    workload::Workload,
 };
 
 fn entry(id: &str, generation: u64) -> Entry {
@@ -27,8 +29,7 @@ fn launch(id: &str, generation: u64, shim: ProcessIdentity) -> Launch {
     Launch {
         id: id.parse().unwrap(),
         generation,
-        bundle: "/b".into(),
-        runtime: Runtime::default(),
+        workload: Workload::Oci { bundle: "/b".into(), runtime: Runtime::default() },
         stdio: Stdio::Null,
         mode: Mode::Run,
         auto_remove: false,
@@ -38,6 +39,8 @@ fn launch(id: &str, generation: u64, shim: ProcessIdentity) -> Launch {
         cgroups: Vec::new(),
         created: Stamp::now(),
         cleanup: Cleanup::default(),
+        restart: RestartPolicy::No,
+        timeout_ms: Launch::TIMEOUT_MS,
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     wake::Sources,
     ward::{Dead, Progress, Ward, entry},
 };
-use crate::{backend::Lanes, context::Context};
+use crate::{context::Context, runtimes::Lanes};
 use sexton_common::{
     ContainerId, Layout,
     cgroup::CgroupDir,

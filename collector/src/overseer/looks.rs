@@ -85,7 +85,7 @@ impl Overseer {
         let dir = self.cx.layout.container(id);
         let waits = move || {
             let launch = durable::read(&dir.launch()).ok().flatten()?;
-            crate::container::waits_for_start(&launch)
+            crate::container::waits_for_start(&launch, &dir)
         };
         self.cx.tools.blocking.run(format!("look at {id}"), waits).await
     }

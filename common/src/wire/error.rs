@@ -10,7 +10,7 @@ pub struct ApiError {
     pub code: ErrorCode,
     /// For people: the operation, the object, the way out.
     pub message: String,
-    /// The exit code that a command line should end with.
+    /// The exit code that a command line should end with: [`ErrorCode::exit_code`], or a launch's 125 to 127.
     pub exit_code: u8,
 }
 
@@ -22,7 +22,7 @@ impl ApiError {
         // A frame is bounded, and so is every message in it.
         let end = (0..=message.len().min(4096)).rev().find(|&end| message.is_char_boundary(end));
         message.truncate(end.unwrap_or(0));
-        Self { code, message, exit_code: 1 }
+        Self { code, message, exit_code: code.exit_code() }
     }
 }
 
@@ -56,4 +56,41 @@ pub enum ErrorCode {
     Denied,
     /// The collector itself failed.
     Internal,
+    /// It has stopped already.
+    AlreadyStopped,
+    /// It is paused, and that is in the way.
+    Paused,
+    /// It is not paused.
+    NotPaused,
+    /// The node is full.
+    Full,
+    /// The node is in maintenance.
+    Maintenance,
+}
+
+impl ErrorCode {
+    /// What a command line ends with; 2 is bad usage, 124 to 127 are `timeout(1)`'s and `docker run`'s.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Internal => 1,
+            Self::Invalid => 2,
+            Self::NoSuchContainer => 3,
+            Self::AlreadyExists => 4,
+            Self::AlreadyStarted => 5,
+            Self::AlreadyStopped => 6,
+            Self::NotRunning => 7,
+            Self::Running => 8,
+            Self::InGc => 9,
+            Self::Full => 10,
+            Self::Maintenance => 11,
+            Self::RuntimeFailed => 12,
+            Self::TimedOut => 13,
+            Self::Busy => 14,
+            Self::Paused => 15,
+            Self::NotPaused => 16,
+            Self::ShuttingDown => 17,
+            Self::Denied => 18,
+        }
+    }
 }

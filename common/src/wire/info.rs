@@ -1,6 +1,6 @@
 //! Containers and their changes, as clients see them.
 
-use crate::{ContainerId, ExitStatus, Source, WallTime, exit::Usage};
+use crate::{ContainerId, ExitStatus, Source, WallTime, exit::Usage, restart::RestartPolicy};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -52,6 +52,40 @@ pub struct ContainerInfo {
     /// [`ContainerInfo::started_at`] in nanoseconds since boot, by the clock that does not jump; the generation is
     /// the same of its creation, in microseconds.
     pub started_ns: Option<u64>,
+    /// The program and its arguments, if it is a plain program.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// Whether and when it comes back; `None` if it never does and never did.
+    #[serde(default)]
+    pub restart: Option<Box<RestartInfo>>,
+}
+
+/// Whether and when a container comes back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartInfo {
+    /// Its policy.
+    pub policy: RestartPolicy,
+    /// How often it was started again; a user's start begins anew.
+    pub count: u32,
+    /// When it is started again, if it is to be.
+    pub next_start: Option<WallTime>,
+    /// Whether a user has stopped it.
+    pub stopped_by_user: bool,
+    /// The run before this one, if there was one.
+    pub last: Option<LastRun>,
+    /// Why the last attempt to start it again failed.
+    pub failure: Option<String>,
+}
+
+/// How an earlier run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRun {
+    /// Which.
+    pub generation: u64,
+    /// How.
+    pub status: ExitStatus,
+    /// When.
+    pub exited_at: Option<WallTime>,
 }
 
 /// Where a container is in its life.
@@ -72,6 +106,12 @@ pub enum State {
     Gc,
     /// Everything that it owned is gone; its record stays until it is removed.
     Stopped,
+    /// Its process is frozen.
+    Paused,
+    /// It has stopped and will be started again.
+    Restarting,
+    /// It lies on disk and is still being looked at, after a restart of the collector.
+    Pending,
 }
 
 impl State {
@@ -86,6 +126,9 @@ impl State {
             Self::Stopping => "stopping",
             Self::Gc => "gc",
             Self::Stopped => "stopped",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Pending => "pending",
         }
     }
 }
@@ -121,6 +164,14 @@ pub enum EventKind {
     Stopped,
     /// Its record was removed.
     Removed,
+    /// It was frozen.
+    Paused,
+    /// It was thawed.
+    Resumed,
+    /// It will be started again, at `restart.next_start`.
+    Restarting,
+    /// Its policy would have it back, and gives up.
+    GaveUp,
 }
 
 impl EventKind {
@@ -135,6 +186,10 @@ impl EventKind {
             Self::Delayed => "delayed",
             Self::Stopped => "stopped",
             Self::Removed => "removed",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
+            Self::Restarting => "restarting",
+            Self::GaveUp => "gave_up",
         }
     }
 }

@@ -9,12 +9,14 @@ mod gc;
 mod info;
 mod reply;
 mod request;
+mod stats;
 
 pub use error::{ApiError, ErrorCode};
 pub use gc::{Finding, FindingKind, GcAddRequest, GcFigures, GcInfo, GcWhy, Holder, Obstacle};
-pub use info::{ContainerInfo, Event, EventKind, State};
+pub use info::{ContainerInfo, Event, EventKind, LastRun, RestartInfo, State};
 pub use reply::{Launched, Node, Reply};
 pub use request::{LaunchRequest, Request, WatchRequest};
+pub use stats::{ContainerStats, DiskUse, IoUse, NodeState, NodeStats, Room};
 
 use serde::{Serialize, de::DeserializeOwned};
 use std::{io, time::Duration};

@@ -1,6 +1,6 @@
 //! What the collector answers.
 
-use super::{ApiError, ContainerInfo, Event, Finding, GcFigures, GcInfo, GcWhy};
+use super::{ApiError, ContainerInfo, ContainerStats, Event, Finding, GcFigures, GcInfo, GcWhy, NodeStats};
 use crate::{ContainerId, WallTime};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -67,6 +67,15 @@ pub enum Reply {
         /// Whether the list ends here.
         last: bool,
     },
+    /// What some containers use.
+    Stats {
+        /// A part of the list.
+        containers: Vec<ContainerStats>,
+        /// Whether the sample ends here.
+        last: bool,
+    },
+    /// How the machine is.
+    NodeStats(Box<NodeStats>),
 }
 
 /// What the shim prints once it is done, and the collector passes on.

@@ -5,7 +5,9 @@ use crate::{
     ContainerId,
     cleanup::Cleanup,
     launch::{Mode, OnShimDeath, Stdio},
+    restart::RestartPolicy,
     runtime::Runtime,
+    workload::Program,
 };
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -27,7 +29,7 @@ pub enum Request {
     /// Create a container, or create and start it. With [`Stdio::Inherit`] its three streams come along
     /// (`SCM_RIGHTS`). Answer: [`super::Reply::Launched`].
     Launch(LaunchRequest),
-    /// Start a created container. Answer: [`super::Reply::Done`].
+    /// Start a created container, or a stopped one as a new run. Answer: [`super::Reply::Done`].
     Start {
         /// The container.
         id: ContainerId,
@@ -109,6 +111,39 @@ pub enum Request {
         /// Whether each gets an entry of its own, and so is cleaned.
         adopt: bool,
     },
+    /// Stop it if it runs, and start it again as a new run. Answer: [`super::Reply::Launched`].
+    Restart {
+        /// The container.
+        id: ContainerId,
+        /// The first signal's number.
+        signal: i32,
+        /// How long to wait before SIGKILL.
+        timeout_ms: u64,
+    },
+    /// Freeze its processes. Answer: [`super::Reply::Done`].
+    Pause {
+        /// The container.
+        id: ContainerId,
+    },
+    /// Thaw its processes. Answer: [`super::Reply::Done`].
+    Resume {
+        /// The container.
+        id: ContainerId,
+    },
+    /// What containers use. Answer: [`super::Reply::Stats`], until `last`; with a period again and again, for ever.
+    Stats {
+        /// Which; all that run if empty.
+        ids: Vec<ContainerId>,
+        /// Milliseconds between samples; one sample if `None`.
+        period_ms: Option<u64>,
+    },
+    /// How the machine is. Answer: [`super::Reply::NodeStats`].
+    NodeStats {},
+    /// Refuse new starts, or accept them again; outlives collector and machine. Answer: [`super::Reply::NodeStats`].
+    Maintenance {
+        /// Whether to refuse them.
+        on: bool,
+    },
 }
 
 /// What to launch.
@@ -118,6 +153,7 @@ pub struct LaunchRequest {
     /// Its name.
     pub id: ContainerId,
     /// Its OCI bundle, an absolute path.
+    #[serde(default)]
     pub bundle: PathBuf,
     /// Who creates it.
     #[serde(default)]
@@ -139,6 +175,12 @@ pub struct LaunchRequest {
     /// What else is to be cleaned after its end: absolute paths.
     #[serde(default)]
     pub cleanup: Cleanup,
+    /// Whether it comes back after its end.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// A plain program instead of a bundle, which is empty then; `runtime` says nothing.
+    #[serde(default)]
+    pub program: Option<Program>,
 }
 
 /// A foreign shim's container (iSulad's `container_supervisor_add_exit_monitor`).

@@ -15,8 +15,10 @@ use sexton_common::{
     exit::Usage,
     identity::{BootId, Executable},
     launch::{Clean, Mode, OnShimDeath, Origin, Started, Stdio},
+    restart::RestartPolicy,
     runtime::Runtime,
     wire::{LaunchRequest, Request, WatchRequest},
+    workload::Workload,
 };
 use std::path::PathBuf;
 
@@ -112,8 +114,7 @@ pub fn launch() -> impl Strategy<Value = Launch> {
         Launch {
             id,
             generation,
-            bundle,
-            runtime,
+            workload: Workload::Oci { bundle, runtime },
             stdio,
             mode,
             auto_remove,
@@ -123,6 +124,8 @@ pub fn launch() -> impl Strategy<Value = Launch> {
             cgroups,
             created,
             cleanup,
+            restart: RestartPolicy::No,
+            timeout_ms: Launch::TIMEOUT_MS,
         }
     })
 }
@@ -139,8 +142,7 @@ pub fn init() -> impl Strategy<Value = Init> {
         ready,
         executable,
         shim,
-        runtime,
-        bundle,
+        workload: Workload::Oci { bundle, runtime },
     })
 }
 
@@ -183,6 +185,8 @@ fn launch_request() -> impl Strategy<Value = LaunchRequest> {
         on_shim_death: on_shim_death(kill),
         timeout_ms,
         cleanup,
+        restart: RestartPolicy::No,
+        program: None,
     })
 }
 

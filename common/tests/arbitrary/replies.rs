@@ -9,7 +9,20 @@ use sexton_common::wire::{ApiError, ContainerInfo, ErrorCode, Event, EventKind, 
 
 fn state() -> impl Strategy<Value = State> {
     use State as S;
-    prop::sample::select(&[S::Creating, S::Created, S::Running, S::Orphaned, S::Stopping, S::Gc, S::Stopped][..])
+    prop::sample::select(
+        &[
+            S::Creating,
+            S::Created,
+            S::Running,
+            S::Orphaned,
+            S::Stopping,
+            S::Gc,
+            S::Stopped,
+            S::Paused,
+            S::Restarting,
+            S::Pending,
+        ][..],
+    )
 }
 
 fn info() -> impl Strategy<Value = ContainerInfo> {
@@ -43,13 +56,27 @@ fn info() -> impl Strategy<Value = ContainerInfo> {
             memory_peak: used.1.0,
             cpu_ns: used.1.1,
             started_ns: times.3.1,
+            command: Vec::new(),
+            restart: None,
         }
     })
 }
 
 pub fn reply() -> impl Strategy<Value = Reply> {
     use EventKind as K;
-    let kinds = [K::Created, K::Started, K::Orphaned, K::Exited, K::Delayed, K::Stopped, K::Removed];
+    let kinds = [
+        K::Created,
+        K::Started,
+        K::Orphaned,
+        K::Exited,
+        K::Delayed,
+        K::Stopped,
+        K::Removed,
+        K::Paused,
+        K::Resumed,
+        K::Restarting,
+        K::GaveUp,
+    ];
     let event = (any::<u64>(), time(), prop::sample::select(kinds.to_vec()), info());
     let launched = (id(), any::<(u64, u32, u32)>(), path(), path());
     let seats = (any::<(u64, u64, u32, Option<u64>)>(), figures());

@@ -1,7 +1,7 @@
 //! The runtime's own clean-up.
 
 use super::{Attempt, Done};
-use crate::{backend::Outcome, gc::Obstacle};
+use crate::{gc::Obstacle, runtimes::Outcome};
 use sexton_common::{gc::Step, runtime::Runtime};
 use std::time::Duration;
 use tokio::time::Instant;

@@ -3,13 +3,15 @@
 //! Subscribers list, then watch. They read from one bounded ring by sequence number, so a slow one costs
 //! nothing: when it comes back and the ring has moved on, it is told so and gets a fresh snapshot.
 
+use crate::backend::Seen;
 use sexton_common::{
     ContainerId, WallTime,
+    instance::Ended,
     time::boot_ns,
-    wire::{ContainerInfo, Event, EventKind},
+    wire::{ContainerInfo, Event, EventKind, RestartInfo, State},
 };
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::watch;
@@ -27,6 +29,9 @@ pub struct Board {
 #[derive(Debug)]
 struct Inner {
     containers: BTreeMap<ContainerId, Arc<ContainerInfo>>,
+    /// Of those that come back.
+    restarts: HashMap<ContainerId, RestartInfo>,
+    watchers: HashMap<ContainerId, watch::Sender<Seen>>,
     ring: VecDeque<Arc<Event>>,
     seq: u64,
 }
@@ -49,11 +54,51 @@ impl Inner {
         if shown.is_some_and(|shown| shown.generation > container.generation) {
             return;
         }
+        self.tell(container, removed);
         if removed {
             self.containers.remove(&container.id);
         } else {
             self.containers.insert(container.id.clone(), Arc::new(container.clone()));
         }
+    }
+
+    /// Tells whoever watches this container's runs.
+    fn tell(&mut self, container: &ContainerInfo, gone: bool) {
+        let Some(watcher) = self.watchers.get(&container.id) else { return };
+        if watcher.is_closed() {
+            self.watchers.remove(&container.id);
+        } else {
+            watcher.send_replace(Seen { gone, ..seen(container) });
+        }
+    }
+
+    /// With what is known of its coming back.
+    fn complete(&self, mut container: ContainerInfo) -> ContainerInfo {
+        let restart = self.restarts.get(&container.id);
+        let comes = restart.is_some_and(|restart| restart.next_start.is_some());
+        container.state = match container.state {
+            State::Stopped if comes => State::Restarting,
+            State::Restarting if !comes => State::Stopped,
+            state => state,
+        };
+        container.restart = restart.cloned().map(Box::new);
+        container
+    }
+}
+
+fn seen(info: &ContainerInfo) -> Seen {
+    let ended = info.status.map(|status| Ended {
+        generation: info.generation,
+        status,
+        exited: info.exited_at,
+        ran_ns: info.ran_ns,
+    });
+    Seen {
+        generation: info.generation,
+        ended,
+        clean: matches!(info.state, State::Stopped | State::Restarting),
+        in_gc: info.state == State::Gc,
+        gone: false,
     }
 }
 
@@ -61,7 +106,13 @@ impl Default for Board {
     fn default() -> Self {
         // Microseconds since boot: higher than what any collector before us in this boot can have given out.
         let seq = boot_ns() / 1000;
-        let inner = Inner { containers: BTreeMap::new(), ring: VecDeque::new(), seq };
+        let inner = Inner {
+            containers: BTreeMap::new(),
+            restarts: HashMap::new(),
+            watchers: HashMap::new(),
+            ring: VecDeque::new(),
+            seq,
+        };
         Self { inner: Mutex::new(inner), latest: watch::channel(seq).0 }
     }
 }
@@ -76,6 +127,7 @@ impl Board {
     pub fn publish(&self, kind: EventKind, container: ContainerInfo) {
         let mut inner = self.lock();
         inner.seq += 1;
+        let container = inner.complete(container);
         let event = Event { seq: inner.seq, at: WallTime::now(), kind, container };
         inner.show(&event.container, kind == EventKind::Removed);
         if inner.ring.len() == RING {
@@ -87,14 +139,45 @@ impl Board {
 
     /// A change that nobody needs to be told of.
     pub fn update(&self, container: ContainerInfo) {
-        self.lock().show(&container, false);
+        let mut inner = self.lock();
+        let container = inner.complete(container);
+        inner.show(&container, false);
+    }
+
+    /// What is known of a container's coming back, or that it never does.
+    pub fn restart_is(&self, id: &ContainerId, restart: Option<RestartInfo>) {
+        let mut inner = self.lock();
+        match restart {
+            Some(restart) => drop(inner.restarts.insert(id.clone(), restart)),
+            None => drop(inner.restarts.remove(id)),
+        }
+        if let Some(shown) = inner.containers.get(id).map(|shown| shown.as_ref().clone()) {
+            let shown = inner.complete(shown);
+            inner.containers.insert(id.clone(), Arc::new(shown));
+        }
+    }
+
+    /// A container that has no run now and is shown all the same, since it may get another.
+    pub fn hollow(&self, container: ContainerInfo) {
+        let mut inner = self.lock();
+        let container = inner.complete(container);
+        inner.show(&container, false);
+        inner.tell(&container, true);
+    }
+
+    /// How a container's runs do, from now on.
+    pub fn watch(&self, id: &ContainerId) -> watch::Receiver<Seen> {
+        let mut inner = self.lock();
+        let now = inner.containers.get(id).map(|info| seen(info)).unwrap_or_default();
+        inner.watchers.entry(id.clone()).or_insert_with(|| watch::channel(now).0).subscribe()
     }
 
     /// A run of which nobody was told.
     pub fn forget(&self, id: &ContainerId, generation: u64) {
         let mut inner = self.lock();
-        if inner.containers.get(id).is_some_and(|shown| shown.generation == generation) {
+        if let Some(shown) = inner.containers.get(id).filter(|shown| shown.generation == generation).cloned() {
             inner.containers.remove(id);
+            inner.tell(&shown, true);
         }
     }
 

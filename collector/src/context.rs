@@ -14,7 +14,7 @@ use crate::{
 };
 use sexton_common::{Layout, WallTime};
 use std::{sync::Arc, time::Duration};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 /// What work is done with.
@@ -36,7 +36,7 @@ pub struct Context {
     /// Since when the collector runs.
     pub since: WallTime,
     /// What everybody may know.
-    pub board: Board,
+    pub board: Arc<Board>,
     /// What work is done with.
     pub tools: Tools,
     /// Cleans up.
@@ -65,6 +65,8 @@ pub struct Context {
     pub scan: ScanConfig,
     /// `sexton-shim`.
     pub shim: std::path::PathBuf,
+    /// Changes when a start that was refused may be accepted.
+    pub room: watch::Sender<u64>,
 }
 
 impl Context {
@@ -82,7 +84,7 @@ impl Context {
         Self {
             layout: config.layout.clone(),
             since: WallTime::now(),
-            board: Board::default(),
+            board: Arc::default(),
             tools,
             gc,
             budget,
@@ -97,6 +99,7 @@ impl Context {
             backoff: (config.backoff_first, config.backoff_max),
             scan: config.scan.clone(),
             shim: config.shim.clone(),
+            room: watch::channel(0).0,
         }
     }
 

@@ -1,7 +1,7 @@
 //! sextond: hears every shim, handles exits in parallel, cleans up, serves the API.
 
 mod api;
-#[allow(dead_code, reason = "its first client is about to come")]
+
 mod backend;
 mod births;
 mod blocking;
@@ -14,6 +14,7 @@ mod daemon;
 mod exit;
 mod foreign;
 mod gc;
+mod instance;
 mod keeper;
 mod launch;
 mod logging;

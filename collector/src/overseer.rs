@@ -3,13 +3,17 @@
 mod looks;
 
 use crate::{
+    backend::Shims,
     container::{Answer, Facts, Mailbox, Message, Phase, Post, Task, Wish, WishKind, is_of, no_such},
     context::Context,
+    instance::{Around, Disk, Instances, Rules},
     recover::{self, Scan},
     store::Name,
 };
 use sexton_common::{
-    ContainerId,
+    ContainerId, Stamp,
+    identity::BootId,
+    instance::Instance,
     wire::{ApiError, ContainerInfo, ErrorCode, EventKind, State},
 };
 use std::{
@@ -35,6 +39,8 @@ pub struct Overseer {
     map: Mutex<HashMap<ContainerId, Handle>>,
     ready: watch::Sender<bool>,
     killed: Mutex<looks::Pace>,
+    /// Containers that come back.
+    pub instances: Instances,
 }
 
 /// How long a shim that has undone its launch may take to leave.
@@ -47,11 +53,25 @@ struct Handle {
 }
 
 impl Overseer {
-    /// With no container yet.
+    /// With no container yet, and with the instances that an earlier collector has left.
     #[must_use]
-    pub fn new(cx: Context, tasks: TaskTracker) -> Arc<Self> {
-        let ready = watch::channel(false).0;
-        Arc::new(Self { cx: Arc::new(cx), tasks, map: Mutex::default(), ready, killed: Mutex::default() })
+    pub fn new(cx: Context, tasks: TaskTracker, boot: BootId, rules: Rules, found: Vec<Instance>) -> Arc<Self> {
+        let (cx, ready) = (Arc::new(cx), watch::channel(false).0);
+        Arc::new_cyclic(|overseer| {
+            let around = Around {
+                board: cx.board.clone(),
+                book: Arc::new(Disk::new(cx.layout.clone(), cx.tools.blocking.clone())),
+                backends: Arc::new(Shims::new(overseer.clone())),
+                rules,
+                boot,
+                tasks: tasks.clone(),
+                cancel: cx.cancel.clone(),
+                changed: cx.room.subscribe(),
+                clock: Stamp::now,
+            };
+            let instances = Instances::new(around, found);
+            Self { cx, tasks, map: Mutex::default(), ready, killed: Mutex::default(), instances }
+        })
     }
 
     fn map(&self) -> MutexGuard<'_, HashMap<ContainerId, Handle>> {
@@ -154,6 +174,7 @@ impl Overseer {
             return Taken::Known(pidfd);
         };
         let phase = facts.phase;
+        let launch = facts.launch.clone();
         let task = Task::new(self.cx.clone(), facts, pidfd, post);
         self.tell(phase, &task.info());
         let overseer = self.clone();
@@ -161,6 +182,8 @@ impl Overseer {
             task.run().await;
             overseer.forget(&id, generation);
         });
+        // Its program does not run before this is known.
+        self.instances.adopt(&launch).await;
         Taken::New
     }
 

@@ -6,4 +6,5 @@ mod requests;
 mod server;
 mod subscribe;
 
+pub use gc::gate;
 pub use server::{bind, serve, watch_socket};

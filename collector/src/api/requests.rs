@@ -86,13 +86,27 @@ async fn one(
                 // As `docker run`: what is not 126 or 127 is 125.
                 launched.map_err(|e| ApiError { exit_code: e.exit_code.max(125), ..e })
             }
-            Request::Start { id } => overseer.wish(&id, WishKind::Start).await,
-            Request::Kill { id, signal } => overseer.wish(&id, WishKind::Signal(known(signal)?)).await,
+            Request::Start { id } => {
+                overseer.ready().await;
+                overseer.instances.start(&id).await.map(|_| Reply::Done {})
+            }
+            Request::Restart { id, signal, timeout_ms } => {
+                overseer.ready().await;
+                let timeout = Duration::from_millis(timeout_ms);
+                overseer.instances.restart(&id, known(signal)?, timeout).await.map(Reply::Launched)
+            }
+            Request::Kill { id, signal } => {
+                overseer.ready().await;
+                overseer.instances.kill(&id, known(signal)?).await.map(|()| Reply::Done {})
+            }
             Request::Stop { id, signal, timeout_ms } => {
                 let timeout = Duration::from_millis(timeout_ms);
-                overseer.wish(&id, WishKind::Stop { signal: known(signal)?, timeout }).await
+                stop(&overseer, id, known(signal)?, timeout).await
             }
-            Request::Remove { id, force } => overseer.wish(&id, WishKind::Remove { force }).await,
+            Request::Remove { id, force } => {
+                overseer.ready().await;
+                overseer.instances.remove(&id, force).await.map(|()| Reply::Done {})
+            }
             Request::Wait { id, generation } => wait(&overseer, id, generation).await,
             Request::Inspect { id } => {
                 overseer.ready().await;
@@ -111,8 +125,7 @@ async fn one(
             Request::GcWhy { id } => gc::why(&overseer, &id).await.map(|why| Reply::GcWhy(Box::new(why))),
             Request::GcForget { id } => gc::forget(&overseer, &id).await.map(|()| Reply::Done {}),
             Request::GcAdd(request) => gc::add(&overseer, request).await.map(|()| Reply::Done {}),
-            Request::Restart { .. }
-            | Request::Pause { .. }
+            Request::Pause { .. }
             | Request::Resume { .. }
             | Request::Stats { .. }
             | Request::NodeStats {}
@@ -130,6 +143,24 @@ async fn one(
         done = work => done,
         () = cancel.cancelled() => Err(ApiError::new(ErrorCode::ShuttingDown, "sextond is shutting down: ask again when it is back")),
     }
+}
+
+async fn stop(
+    overseer: &Overseer,
+    id: sexton_common::ContainerId,
+    signal: i32,
+    timeout: Duration,
+) -> Result<Reply, ApiError> {
+    overseer.ready().await;
+    let before = overseer.cx.board.get(&id).ok_or_else(|| no_such(id.as_str()))?;
+    overseer.instances.stop(&id, signal, timeout).await?;
+    let now = overseer.cx.board.get(&id).filter(|info| info.generation == before.generation);
+    // It may have removed itself.
+    let info = match now {
+        Some(info) => Some(info.as_ref().clone()),
+        None => overseer.cx.board.exited_lately(&id, before.generation),
+    };
+    Ok(Reply::Container(Box::new(info.unwrap_or_else(|| before.as_ref().clone()))))
 }
 
 async fn wait(overseer: &Overseer, id: sexton_common::ContainerId, generation: Option<u64>) -> Result<Reply, ApiError> {

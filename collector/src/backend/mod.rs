@@ -4,6 +4,10 @@
 //! wait for each other. To add a backend: write one file here with a type that implements [`Backend`], name it in
 //! [`sexton_common::workload::Workload`] if its containers outlive the collector, and choose it where instances are made.
 
+mod shimmed;
+
+pub use shimmed::Shims;
+
 use sexton_common::{
     ContainerId,
     instance::Ended,

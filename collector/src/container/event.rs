@@ -48,6 +48,8 @@ pub enum Event {
     Signal,
     /// A client wants it stopped.
     Stop,
+    /// Its next run is about to be created.
+    MakeRoom,
     /// A client wants it removed.
     Remove {
         /// Whatever its state.
@@ -98,6 +100,8 @@ pub enum Action {
     AnswerRemoval,
     /// Take it off the board, telling nobody.
     Forget,
+    /// Leave it on the board without a run, telling nobody.
+    Hollow,
     /// The task ends.
     End,
 }

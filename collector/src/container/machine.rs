@@ -66,13 +66,15 @@ pub struct Machine {
     pub kill_orphan: bool,
     /// It was killed and does not die: in GC, its exit awaited.
     pub stuck: bool,
+    /// It is removed to make room for its next run: nobody is told.
+    pub silent: bool,
 }
 
 impl Machine {
     /// At the beginning of a phase.
     #[must_use]
     pub fn new(phase: Phase, remove: bool) -> Self {
-        Self { phase, job: None, remove, kill_orphan: false, stuck: false }
+        Self { phase, job: None, remove, kill_orphan: false, stuck: false, silent: false }
     }
 
     /// The same, with a policy for the death of its shim.
@@ -158,7 +160,11 @@ impl Machine {
             }
             (Event::Buried { ok }, P::Stopped) if self.job == Some(Job::Bury) => {
                 self.job = None;
-                if ok { self.end() } else { vec![A::AnswerRemoval] }
+                if !ok {
+                    self.silent = false;
+                    return vec![A::AnswerRemoval];
+                }
+                self.end()
             }
 
             (Event::Start, P::Created | P::Running | P::Orphaned) if self.stuck => vec![A::Refuse(Refusal::InGc)],
@@ -183,6 +189,19 @@ impl Machine {
                 P::Stopping | P::Gc | P::Stopped => vec![A::Accept],
                 P::Gone => vec![A::Refuse(Refusal::NoSuchContainer)],
             },
+            (Event::MakeRoom, phase) => match phase {
+                P::Stopped => {
+                    // Somebody who removes it is told that it is gone.
+                    self.silent = self.job != Some(Job::Bury);
+                    let mut actions = self.remove_after([A::AwaitRemoval]);
+                    actions.extend(self.begin(Job::Bury));
+                    actions
+                }
+                P::Creating | P::Stopping => vec![A::Refuse(Refusal::Busy)],
+                P::Created | P::Running | P::Orphaned => vec![A::Refuse(Refusal::AlreadyStarted)],
+                P::Gc => vec![A::Refuse(Refusal::InGc)],
+                P::Gone => vec![A::Refuse(Refusal::NoSuchContainer)],
+            },
             (Event::Remove { force }, phase) => match phase {
                 P::Creating => vec![A::Refuse(Refusal::Busy)],
                 P::Created | P::Running | P::Orphaned if !force && self.stuck => vec![A::Refuse(Refusal::InGc)],
@@ -197,6 +216,7 @@ impl Machine {
                 P::Gc if !force => vec![A::Refuse(Refusal::InGc)],
                 P::Gc => self.remove_after([A::AwaitRemoval, A::Retry]),
                 P::Stopped => {
+                    self.silent = false;
                     let mut actions = self.remove_after([A::AwaitRemoval]);
                     actions.extend(self.begin(Job::Bury));
                     actions
@@ -249,10 +269,8 @@ impl Machine {
 
     fn end(&mut self) -> Vec<Action> {
         self.stuck = false;
-        self.to(
-            Phase::Gone,
-            [Action::Publish(EventKind::Removed), Action::AnswerRemoval, Action::AnswerExit, Action::End],
-        )
+        let tell = if self.silent { Action::Hollow } else { Action::Publish(EventKind::Removed) };
+        self.to(Phase::Gone, [tell, Action::AnswerRemoval, Action::AnswerExit, Action::End])
     }
 }
 

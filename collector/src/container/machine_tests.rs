@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 const PHASES: [Phase; 8] = [P::Creating, P::Created, P::Running, P::Orphaned, P::Stopping, P::Gc, P::Stopped, P::Gone];
 
-const EVENTS: [Event; 22] = [
+const EVENTS: [Event; 23] = [
     Event::Found,
     Event::InitKnown { run: false },
     Event::InitKnown { run: true },
@@ -28,13 +28,14 @@ const EVENTS: [Event; 22] = [
     Event::Stop,
     Event::Remove { force: false },
     Event::Remove { force: true },
+    Event::MakeRoom,
 ];
 
 fn machines() -> impl Iterator<Item = Machine> {
     let jobs = [None, Some(Job::Start), Some(Job::Clean), Some(Job::Bury)];
     PHASES.into_iter().flat_map(move |phase| {
         jobs.into_iter().flat_map(move |job| {
-            [false, true].map(|yes| Machine { phase, job, remove: yes, kill_orphan: yes, stuck: false })
+            [false, true].map(|yes| Machine { phase, job, remove: yes, kill_orphan: yes, stuck: false, silent: yes })
         })
     })
 }
@@ -44,7 +45,7 @@ fn alive(phase: Phase) -> bool {
 }
 
 fn asks(event: Event) -> bool {
-    matches!(event, Event::Start | Event::Signal | Event::Stop | Event::Remove { .. })
+    matches!(event, Event::Start | Event::Signal | Event::Stop | Event::Remove { .. } | Event::MakeRoom)
 }
 
 /// The whole table: where each (phase, event) pair leads without a job under way, one line a phase, in the
@@ -52,15 +53,15 @@ fn asks(event: Event) -> bool {
 #[test]
 fn every_pair_has_its_stated_outcome() {
     let table = [
-        // found init init-run seen exit shim- init- lingers vanish start+ start- clean way stuck forgot buried+ - | start sig stop rm rm-f
-        (P::Creating, ". Created Running . Stopping . . . Gone . . . . . . . . ! ! ! ! !"),
-        (P::Created, ". . . Running Stopping Orphaned . . Gone . . . . . . . . . . . ! ."),
-        (P::Running, ". . . . Stopping Orphaned . . Gone . . . . . . . . ! . . ! ."),
-        (P::Orphaned, ". . . . Stopping . . . . . . . . . . . . ! . . ! ."),
-        (P::Stopping, ". . . . . . . . . . . . . . . . . ! ! . . ."),
-        (P::Gc, ". . . . . . . . . . . . . . . . . ! ! . ! ."),
-        (P::Stopped, ". . . . . . . . . . . . . . . . . ! ! . . ."),
-        (P::Gone, ". . . . . . . . . . . . . . . . . ! ! ! ! !"),
+        // found init init-run seen exit shim- init- lingers vanish start+ start- clean way stuck forgot buried+ - | start sig stop rm rm-f room
+        (P::Creating, ". Created Running . Stopping . . . Gone . . . . . . . . ! ! ! ! ! !"),
+        (P::Created, ". . . Running Stopping Orphaned . . Gone . . . . . . . . . . . ! . !"),
+        (P::Running, ". . . . Stopping Orphaned . . Gone . . . . . . . . ! . . ! . !"),
+        (P::Orphaned, ". . . . Stopping . . . . . . . . . . . . ! . . ! . !"),
+        (P::Stopping, ". . . . . . . . . . . . . . . . . ! ! . . . !"),
+        (P::Gc, ". . . . . . . . . . . . . . . . . ! ! . ! . !"),
+        (P::Stopped, ". . . . . . . . . . . . . . . . . ! ! . . . ."),
+        (P::Gone, ". . . . . . . . . . . . . . . . . ! ! ! ! ! !"),
     ];
     for (phase, row) in table {
         let outcomes: Vec<&str> = row.split(' ').collect();
@@ -80,7 +81,8 @@ fn every_pair_has_its_stated_outcome() {
 
 #[test]
 fn the_ends_of_jobs_lead_on() {
-    let with = |phase, job| Machine { phase, job: Some(job), remove: false, kill_orphan: false, stuck: false };
+    let with =
+        |phase, job| Machine { phase, job: Some(job), remove: false, kill_orphan: false, stuck: false, silent: false };
     let (next, actions) = with(P::Stopping, Job::Clean).step(Event::Cleaned);
     assert_eq!((next, &actions[..]), (Machine::new(P::Stopped, false), &[A::Publish(EventKind::Stopped)][..]));
     let (next, actions) = with(P::Stopping, Job::Clean).step(Event::InTheWay);
@@ -124,8 +126,14 @@ fn an_orphan_is_killed_where_that_is_its_policy() {
 
 #[test]
 fn cleaning_waits_for_a_start_that_is_under_way() {
-    let starting =
-        Machine { phase: P::Created, job: Some(Job::Start), remove: false, kill_orphan: false, stuck: false };
+    let starting = Machine {
+        phase: P::Created,
+        job: Some(Job::Start),
+        remove: false,
+        kill_orphan: false,
+        stuck: false,
+        silent: false,
+    };
     let (dead, actions) = starting.step(Event::Exit);
     let told = [A::Publish(EventKind::Started), A::Publish(EventKind::Exited), A::AnswerExit];
     assert_eq!(actions, told, "and it is not cleaned yet");

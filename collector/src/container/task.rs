@@ -240,6 +240,7 @@ impl Task {
             WishKind::Signal(_) => Event::Signal,
             WishKind::Stop { .. } => Event::Stop,
             WishKind::Remove { force } => Event::Remove { force },
+            WishKind::MakeRoom => Event::MakeRoom,
             WishKind::Wait => return self.wait_for_exit(wish.reply),
         };
         self.wished(event, wish).await;

@@ -247,7 +247,7 @@ pub async fn take_up(cx: &Arc<Context>, launches: Vec<Launch>) {
     let left: Vec<(Run, Entry)> = cx.gc.pending().iter().map(|(run, entry)| (run.clone(), entry.clone())).collect();
     for (run, entry) in left {
         match state(&run) {
-            Some(State::Stopped) => {
+            Some(State::Stopped | State::Restarting) => {
                 cx.gc.pending().remove(&run);
                 remove_late(cx, run).await;
             }
@@ -259,7 +259,7 @@ pub async fn take_up(cx: &Arc<Context>, launches: Vec<Launch>) {
     for launch in launches {
         let run = launch.run();
         match state(&run) {
-            Some(State::Stopped) => remove_late(cx, run).await,
+            Some(State::Stopped | State::Restarting) => remove_late(cx, run).await,
             Some(_) => {}
             None => {
                 let unborn = launch.shim.look().is_ok_and(|shim| matches!(shim, Presence::Alive(_)));

@@ -14,6 +14,8 @@ mod daemon;
 mod exit;
 mod foreign;
 mod gc;
+#[allow(dead_code, reason = "its first client is about to come")]
+mod instance;
 mod keeper;
 mod launch;
 mod logging;

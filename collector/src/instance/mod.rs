@@ -1,0 +1,9 @@
+//! Containers that come back.
+
+mod policy;
+#[cfg(test)]
+mod policy_properties;
+#[cfg(test)]
+mod policy_tests;
+
+pub use policy::*;

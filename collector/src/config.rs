@@ -1,6 +1,10 @@
 //! The configuration: file, then environment, then flags.
 
+mod restart;
+
+use crate::instance::Rules;
 use clap::Parser;
+use restart::RestartFile;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use sexton_common::{Layout, identity::BootId};
 use std::{fs, io, path::PathBuf, time::Duration};
@@ -41,6 +45,7 @@ struct File {
     #[serde(deserialize_with = "duration")]
     launch_timeout: Option<Duration>,
     exit: ExitFile,
+    restart: RestartFile,
     gc: GcFile,
     kernel: KernelFile,
 }
@@ -98,6 +103,8 @@ pub struct Config {
     pub backoff_first: Duration,
     /// The longest delay.
     pub backoff_max: Duration,
+    /// When containers with a restart policy come back.
+    pub restart: Rules,
     /// What a clean-up command may take.
     pub command_timeout: Duration,
     /// Where what nobody owns any more is looked for.
@@ -136,6 +143,9 @@ pub enum ConfigError {
         /// The longest delay.
         max: Duration,
     },
+    /// Numbers for restarts that make no sense.
+    #[error("{0}")]
+    Restart(String),
     /// Two roots in one place.
     #[error("{} cannot be both state_dir and data_dir: what is in one dies with the machine, what is in the other outlives it", .0.display())]
     OneRoot(PathBuf),
@@ -190,6 +200,7 @@ impl Config {
             pidfd_info_exit: file.kernel.pidfd_info_exit.unwrap_or(true),
             backoff_first: first,
             backoff_max: max,
+            restart: file.restart.rules()?,
             command_timeout: file.gc.command_timeout.unwrap_or(Duration::from_secs(60)),
             scan: scan(file.gc)?,
             boot_id: file
@@ -253,6 +264,7 @@ mod tests {
             ("launch_timeout = 'soon'", "soon"),
             ("launch_timeout = '0s'", "zero"),
             ("[exit]\nbackoff_first = '10m'", "longer"),
+            ("[restart]\nfirst = '10m'", "restart.max"),
             ("= 3", "configuration"),
             ("[gc]\ncgroup_parents = ['/']", "absolute"),
             ("[gc]\nmount_roots = ['x']", "absolute"),
@@ -268,7 +280,8 @@ mod tests {
     fn the_packaged_example_is_valid() {
         let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/sextond.toml.example");
         if let Ok(text) = fs::read_to_string(example) {
-            load(&text).unwrap();
+            let config = load(&text).unwrap();
+            assert_eq!(config.restart, Rules::default(), "everything in it is the default");
         }
     }
 }

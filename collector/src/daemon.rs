@@ -8,7 +8,7 @@ use crate::{
     config::{Args, Config},
     context::{Context, Tools},
     gc::{self, Gc},
-    instance::{Disk, Rules},
+    instance::Disk,
     keeper,
     logging::Levels,
     notify, orphans,
@@ -133,7 +133,7 @@ pub async fn run(
     let context = Context::new(&config, tools, gc, cancel.clone(), store, info_exit, budget);
     let instances = Disk::load(layout).map_err(failed(format!("read {}", layout.instances().display())))?;
     let boot = BootId::current().map_err(failed("read the boot id"))?;
-    let overseer = Overseer::new(context, tasks, boot, Rules::default(), instances);
+    let overseer = Overseer::new(context, tasks, boot, config.restart, instances);
     let cx = overseer.cx.clone();
     overseer.tasks.spawn(async move {
         tokio::select! {

@@ -6,6 +6,7 @@ mod gc;
 mod inspect;
 mod launch;
 mod ps;
+mod restart;
 mod signals;
 mod verbs;
 mod version;
@@ -53,7 +54,7 @@ pub enum Command {
     Run(launch::Run),
     /// Create a container; `start` starts it
     Create(launch::Create),
-    /// Start created containers
+    /// Start containers that were created, or have ended
     Start(verbs::Start),
     /// List containers
     Ps(ps::Ps),
@@ -67,6 +68,8 @@ pub enum Command {
     Kill(signals::Kill),
     /// Signal containers, wait, then kill those that still run
     Stop(signals::Stop),
+    /// Stop containers if they run, and start them again
+    Restart(restart::Restart),
     /// Remove stopped containers
     Rm(verbs::Rm),
     /// Watch a container of a foreign shim (iSulad's), which writes its exit code to a FIFO
@@ -92,6 +95,7 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Command::Inspect(inspect) => inspect.execute(&daemon),
         Command::Kill(kill) => kill.execute(&daemon),
         Command::Stop(stop) => stop.execute(&daemon),
+        Command::Restart(restart) => restart.execute(&daemon),
         Command::Rm(rm) => rm.execute(&daemon),
         Command::Watch(watch) => watch.execute(&daemon),
         Command::Gc(gc) => gc.execute(&daemon),

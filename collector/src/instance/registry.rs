@@ -251,7 +251,7 @@ impl Instances {
     pub async fn start(&self, id: &ContainerId) -> Result<Option<Launched>, ApiError> {
         let (outcome, created) = oneshot::channel();
         let order = |go| Order::Start { go, outcome };
-        match self.order_anyhow(id, &[State::Stopped], order).await?.transpose()? {
+        match self.order_anyhow(id, &[State::Stopping, State::Stopped], order).await?.transpose()? {
             None | Some(Go::Run) => self.backend(id).start(id).await.map(|()| None),
             Some(Go::Done) => self.outcome(created).await.map(Some),
         }

@@ -8,6 +8,7 @@ pub mod client;
 pub mod descriptors;
 pub mod durable;
 pub mod exit;
+pub mod gate;
 pub mod gc;
 pub mod id;
 pub mod identity;

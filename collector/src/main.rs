@@ -24,6 +24,7 @@ mod probe;
 mod recover;
 mod runtimes;
 mod seats;
+mod stats;
 mod store;
 mod surplus;
 mod sys;

@@ -236,7 +236,7 @@ impl Board {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use sexton_common::wire::State;
 

@@ -47,6 +47,7 @@ struct File {
     exit: ExitFile,
     restart: RestartFile,
     gc: GcFile,
+    stats: StatsFile,
     kernel: KernelFile,
 }
 
@@ -55,6 +56,13 @@ struct File {
 struct KernelFile {
     pidfd_info_exit: Option<bool>,
     boot_id: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct StatsFile {
+    #[serde(deserialize_with = "duration")]
+    disk_timeout: Option<Duration>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -107,6 +115,8 @@ pub struct Config {
     pub restart: Rules,
     /// What a clean-up command may take.
     pub command_timeout: Duration,
+    /// What counting one container's files may take.
+    pub disk_timeout: Duration,
     /// Where what nobody owns any more is looked for.
     pub scan: ScanConfig,
     /// Taken for this boot's id, so that tests can have a reboot.
@@ -202,6 +212,7 @@ impl Config {
             backoff_max: max,
             restart: file.restart.rules()?,
             command_timeout: file.gc.command_timeout.unwrap_or(Duration::from_secs(60)),
+            disk_timeout: file.stats.disk_timeout.unwrap_or(Duration::from_secs(10)),
             scan: scan(file.gc)?,
             boot_id: file
                 .kernel

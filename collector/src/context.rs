@@ -9,6 +9,7 @@ use crate::{
     keeper,
     runtimes::{Lanes, Runtimes},
     seats::{Rank, Seat},
+    stats::Stats,
     store::Store,
     surplus::Surplus,
 };
@@ -47,6 +48,8 @@ pub struct Context {
     pub surplus: Arc<Surplus>,
     /// A permit for each launch that is under way.
     pub launches: Semaphore,
+    /// What those who sample share.
+    pub stats: Stats,
     /// Cancelled when the collector stops.
     pub cancel: CancellationToken,
     /// Where pidfds outlive us.
@@ -90,6 +93,7 @@ impl Context {
             budget,
             surplus: Surplus::new(budget),
             launches: Semaphore::new(budget.launches),
+            stats: Stats::new(budget.threads, config.disk_timeout, cancel.clone()),
             cancel,
             store,
             keeper: keeper::of_this_process(),

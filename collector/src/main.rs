@@ -25,6 +25,7 @@ mod probe;
 mod recover;
 mod runtimes;
 mod seats;
+mod stats;
 mod store;
 mod surplus;
 mod sys;

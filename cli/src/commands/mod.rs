@@ -5,9 +5,11 @@ mod events;
 mod gc;
 mod inspect;
 mod launch;
+mod node;
 mod ps;
 mod restart;
 mod signals;
+mod stats;
 mod verbs;
 mod version;
 mod wait;
@@ -76,6 +78,10 @@ pub enum Command {
     Watch(watch::Watch),
     /// Garbage: what could not be cleaned yet, what is in the way, and what others left behind
     Gc(gc::Gc),
+    /// Show what containers use: CPU, memory, processes, I/O, disk
+    Stats(stats::Stats),
+    /// Show how the machine is: state, load, room, containers
+    Node(node::Node),
     /// Show the releases of sexton and sextond
     Version(version::Version),
     /// Check whether this machine is fit for sextond, and say what to do about it
@@ -99,6 +105,8 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Command::Rm(rm) => rm.execute(&daemon),
         Command::Watch(watch) => watch.execute(&daemon),
         Command::Gc(gc) => gc.execute(&daemon),
+        Command::Stats(stats) => stats.execute(&daemon),
+        Command::Node(node) => node.execute(&daemon),
         Command::Version(version) => version.execute(&daemon),
         Command::Doctor(doctor) => doctor.execute(&daemon),
     }
@@ -141,6 +149,12 @@ mod tests {
             "gc add c1 --runtime crun --runtime-root /r --runtime-arg --debug --pid 5 --pid 6 --bundle /b --cleanup-path p",
             "gc scan --adopt --json",
             "gc ls --state-dir /s",
+            "stats",
+            "stats c1 c2 --watch",
+            "stats --watch 2s --json",
+            "node",
+            "node --json",
+            "node status --json",
             "version --json",
             "doctor --json",
             "ps --state-dir /s",
@@ -187,5 +201,8 @@ mod tests {
         }
         refused(&["gc", "add", "c1", "--runtime", ""], "name is empty");
         refused(&["gc", "scan", "c1"], "c1");
+        refused(&["stats", "a/b"], "may not contain '/'");
+        refused(&["stats", "--watch", "0s"], "longer than zero");
+        refused(&["node", "c1"], "c1");
     }
 }

@@ -4,6 +4,7 @@ mod connection;
 mod gc;
 mod requests;
 mod server;
+mod stats;
 mod subscribe;
 
 pub use gc::gate;

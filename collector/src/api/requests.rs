@@ -1,6 +1,6 @@
 //! What each request does.
 
-use super::{connection::Connection, gc, subscribe};
+use super::{connection::Connection, gc, stats, subscribe};
 use crate::{
     budget,
     container::{WishKind, no_such},
@@ -24,6 +24,7 @@ pub async fn answer(
 ) -> io::Result<()> {
     match request {
         Request::Subscribe { since } => subscribe::subscribe(overseer, connection, since).await,
+        Request::Stats { ids, period_ms } => stats::serve(overseer, connection, ids, period_ms).await,
         Request::List { all } => {
             overseer.ready().await;
             overseer.look_around(None).await;
@@ -122,18 +123,18 @@ async fn one(
                 Ok(Reply::Container(Box::new(info.as_ref().clone())))
             }
             Request::Node {} => Ok(Reply::Node(node(&overseer).await)),
+            Request::NodeStats {} => Ok(Reply::NodeStats(Box::new(stats::node(&overseer).await))),
             Request::GcWhy { id } => gc::why(&overseer, &id).await.map(|why| Reply::GcWhy(Box::new(why))),
             Request::GcForget { id } => gc::forget(&overseer, &id).await.map(|()| Reply::Done {}),
             Request::GcAdd(request) => gc::add(&overseer, request).await.map(|()| Reply::Done {}),
-            Request::Pause { .. }
-            | Request::Resume { .. }
-            | Request::Stats { .. }
-            | Request::NodeStats {}
-            | Request::Maintenance { .. } => Err(ApiError::new(ErrorCode::Internal, "this is being built")),
+            Request::Pause { .. } | Request::Resume { .. } | Request::Maintenance { .. } => {
+                Err(ApiError::new(ErrorCode::Internal, "this is being built"))
+            }
             Request::GcList {}
             | Request::GcRetry { .. }
             | Request::GcScan { .. }
             | Request::List { .. }
+            | Request::Stats { .. }
             | Request::Subscribe { .. } => {
                 Err(ApiError::new(ErrorCode::Internal, "a list was asked for as a single reply"))
             }

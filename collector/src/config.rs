@@ -1,5 +1,6 @@
 //! The configuration: file, then environment, then flags.
 
+use crate::node::{NodeFile, Watermarks};
 use clap::Parser;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use sexton_common::{Layout, identity::BootId};
@@ -42,6 +43,7 @@ struct File {
     launch_timeout: Option<Duration>,
     exit: ExitFile,
     gc: GcFile,
+    node: NodeFile,
     kernel: KernelFile,
 }
 
@@ -102,6 +104,8 @@ pub struct Config {
     pub command_timeout: Duration,
     /// Where what nobody owns any more is looked for.
     pub scan: ScanConfig,
+    /// When this node is full.
+    pub node: Watermarks,
     /// Taken for this boot's id, so that tests can have a reboot.
     pub boot_id: Option<BootId>,
 }
@@ -142,6 +146,9 @@ pub enum ConfigError {
     /// Not a boot id.
     #[error("kernel.boot_id {0:?} is not a boot id: see /proc/sys/kernel/random/boot_id")]
     BootId(String),
+    /// Watermarks that do not go together.
+    #[error("{0}")]
+    Watermarks(String),
     /// A place that is too wide.
     #[error("gc: {} is not an absolute path below the root", .0.display())]
     Root(PathBuf),
@@ -192,6 +199,7 @@ impl Config {
             backoff_max: max,
             command_timeout: file.gc.command_timeout.unwrap_or(Duration::from_secs(60)),
             scan: scan(file.gc)?,
+            node: file.node.watermarks().map_err(ConfigError::Watermarks)?,
             boot_id: file
                 .kernel
                 .boot_id
@@ -258,6 +266,8 @@ mod tests {
             ("[gc]\nmount_roots = ['x']", "absolute"),
             ("[kernel]\nboot_id = 'x'", "boot id"),
             ("state_dir = '/d'", "both"),
+            ("[node]\nmemory_high = '1MiB'\nmemory_low = '1GiB'", "node.memory_low"),
+            ("[node]\nmemory_hihg = '1MiB'", "memory_hihg"),
         ] {
             let error = load(text).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");

@@ -7,6 +7,7 @@ use crate::{
     config::{Config, ScanConfig},
     gc::Gc,
     keeper,
+    node::Node,
     runtimes::{Lanes, Runtimes},
     seats::{Rank, Seat},
     store::Store,
@@ -45,6 +46,8 @@ pub struct Context {
     pub budget: Budget,
     /// Watches what there is no descriptor for, and knows who has one.
     pub surplus: Arc<Surplus>,
+    /// Whether there is room for more.
+    pub node: Node,
     /// A permit for each launch that is under way.
     pub launches: Semaphore,
     /// Cancelled when the collector stops.
@@ -87,6 +90,7 @@ impl Context {
             gc,
             budget,
             surplus: Surplus::new(budget),
+            node: Node::new(&config.layout, config.node),
             launches: Semaphore::new(budget.launches),
             cancel,
             store,

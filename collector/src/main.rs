@@ -17,6 +17,7 @@ mod gc;
 mod keeper;
 mod launch;
 mod logging;
+mod node;
 mod notify;
 mod orphans;
 mod overseer;

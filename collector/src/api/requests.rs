@@ -4,11 +4,13 @@ use super::{connection::Connection, gc, subscribe};
 use crate::{
     budget,
     container::{WishKind, no_such},
-    foreign, launch,
+    foreign, launch, node,
     overseer::Overseer,
 };
 use rustix::process::Rlimit;
-use sexton_common::wire::{ApiError, ErrorCode, GcInfo, Node, PROTOCOL, Reply, Request, State};
+use sexton_common::wire::{
+    ApiError, ContainerInfo, ErrorCode, GcInfo, LaunchRequest, Node, PROTOCOL, Reply, Request, State,
+};
 use std::{fs, io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 /// Answers one request.
@@ -82,11 +84,19 @@ async fn one(
             Request::Launch(request) => {
                 overseer.ready().await;
                 gc::gate(&overseer, &request.id)?;
-                let launched = launch::launch(&overseer, request, fds, nofile).await;
+                let launched = launch_admitted(&overseer, request, fds, nofile).await;
                 // As `docker run`: what is not 126 or 127 is 125.
                 launched.map_err(|e| ApiError { exit_code: e.exit_code.max(125), ..e })
             }
-            Request::Start { id } => overseer.wish(&id, WishKind::Start).await,
+            Request::Start { id } => {
+                overseer.ready().await;
+                // What cannot be started anyway hears why not from its own task.
+                let startable =
+                    |info: &ContainerInfo| matches!(info.state, State::Created | State::Stopped | State::Restarting);
+                let known = overseer.cx.board.get(&id).is_some_and(|info| startable(&info));
+                let _place = if known { Some(node::admit(&overseer.cx, &id).await?) } else { None };
+                overseer.wish(&id, WishKind::Start).await
+            }
             Request::Kill { id, signal } => overseer.wish(&id, WishKind::Signal(known(signal)?)).await,
             Request::Stop { id, signal, timeout_ms } => {
                 let timeout = Duration::from_millis(timeout_ms);
@@ -111,12 +121,18 @@ async fn one(
             Request::GcWhy { id } => gc::why(&overseer, &id).await.map(|why| Reply::GcWhy(Box::new(why))),
             Request::GcForget { id } => gc::forget(&overseer, &id).await.map(|()| Reply::Done {}),
             Request::GcAdd(request) => gc::add(&overseer, request).await.map(|()| Reply::Done {}),
-            Request::Restart { .. }
-            | Request::Pause { .. }
-            | Request::Resume { .. }
-            | Request::Stats { .. }
-            | Request::NodeStats {}
-            | Request::Maintenance { .. } => Err(ApiError::new(ErrorCode::Internal, "this is being built")),
+            Request::NodeStats {} => {
+                overseer.ready().await;
+                Ok(Reply::NodeStats(Box::new(node::stats(&overseer).await)))
+            }
+            Request::Maintenance { on } => {
+                overseer.ready().await;
+                node::maintain(&overseer, on).await?;
+                Ok(Reply::NodeStats(Box::new(node::stats(&overseer).await)))
+            }
+            Request::Restart { .. } | Request::Pause { .. } | Request::Resume { .. } | Request::Stats { .. } => {
+                Err(ApiError::new(ErrorCode::Internal, "this is being built"))
+            }
             Request::GcList {}
             | Request::GcRetry { .. }
             | Request::GcScan { .. }
@@ -130,6 +146,21 @@ async fn one(
         done = work => done,
         () = cancel.cancelled() => Err(ApiError::new(ErrorCode::ShuttingDown, "sextond is shutting down: ask again when it is back")),
     }
+}
+
+async fn launch_admitted(
+    overseer: &Arc<Overseer>,
+    request: LaunchRequest,
+    fds: Vec<OwnedFd>,
+    nofile: Rlimit,
+) -> Result<Reply, ApiError> {
+    let place = node::admit(&overseer.cx, &request.id).await?;
+    let reply = launch::launch(overseer, request, fds, nofile).await?;
+    if let Reply::Launched(launched) = &reply {
+        node::seen(overseer, &launched.id, launched.generation).await;
+    }
+    drop(place);
+    Ok(reply)
 }
 
 async fn wait(overseer: &Overseer, id: sexton_common::ContainerId, generation: Option<u64>) -> Result<Reply, ApiError> {

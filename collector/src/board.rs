@@ -186,6 +186,11 @@ impl Board {
         self.lock().containers.get(id).cloned()
     }
 
+    /// Looks at each, which must not take long.
+    pub fn each(&self, look: impl FnMut(&ContainerInfo)) {
+        self.lock().containers.values().map(Arc::as_ref).for_each(look);
+    }
+
     /// All containers, in the order of their ids, and the last event that is in what they show.
     pub fn snapshot(&self) -> (u64, Vec<Arc<ContainerInfo>>) {
         let inner = self.lock();

@@ -2,7 +2,10 @@
 
 mod restart;
 
-use crate::instance::Rules;
+use crate::{
+    instance::Rules,
+    node::{NodeFile, Watermarks},
+};
 use clap::Parser;
 use restart::RestartFile;
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -48,6 +51,7 @@ struct File {
     restart: RestartFile,
     gc: GcFile,
     stats: StatsFile,
+    node: NodeFile,
     kernel: KernelFile,
 }
 
@@ -119,6 +123,8 @@ pub struct Config {
     pub disk_timeout: Duration,
     /// Where what nobody owns any more is looked for.
     pub scan: ScanConfig,
+    /// When this node is full.
+    pub node: Watermarks,
     /// Taken for this boot's id, so that tests can have a reboot.
     pub boot_id: Option<BootId>,
 }
@@ -162,6 +168,9 @@ pub enum ConfigError {
     /// Not a boot id.
     #[error("kernel.boot_id {0:?} is not a boot id: see /proc/sys/kernel/random/boot_id")]
     BootId(String),
+    /// Watermarks that do not go together.
+    #[error("{0}")]
+    Watermarks(String),
     /// A place that is too wide.
     #[error("gc: {} is not an absolute path below the root", .0.display())]
     Root(PathBuf),
@@ -214,6 +223,7 @@ impl Config {
             command_timeout: file.gc.command_timeout.unwrap_or(Duration::from_secs(60)),
             disk_timeout: file.stats.disk_timeout.unwrap_or(Duration::from_secs(10)),
             scan: scan(file.gc)?,
+            node: file.node.watermarks().map_err(ConfigError::Watermarks)?,
             boot_id: file
                 .kernel
                 .boot_id
@@ -281,6 +291,8 @@ mod tests {
             ("[gc]\nmount_roots = ['x']", "absolute"),
             ("[kernel]\nboot_id = 'x'", "boot id"),
             ("state_dir = '/d'", "both"),
+            ("[node]\nmemory_high = '1MiB'\nmemory_low = '1GiB'", "node.memory_low"),
+            ("[node]\nmemory_hihg = '1MiB'", "memory_hihg"),
         ] {
             let error = load(text).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");

@@ -7,6 +7,7 @@ use crate::{
     config::{Config, ScanConfig},
     gc::Gc,
     keeper,
+    node::Node,
     runtimes::{Lanes, Runtimes},
     seats::{Rank, Seat},
     stats::Stats,
@@ -15,7 +16,7 @@ use crate::{
 };
 use sexton_common::{Layout, WallTime};
 use std::{sync::Arc, time::Duration};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// What work is done with.
@@ -46,6 +47,8 @@ pub struct Context {
     pub budget: Budget,
     /// Watches what there is no descriptor for, and knows who has one.
     pub surplus: Arc<Surplus>,
+    /// Whether there is room for more.
+    pub node: Node,
     /// A permit for each launch that is under way.
     pub launches: Semaphore,
     /// What those who sample share.
@@ -68,8 +71,6 @@ pub struct Context {
     pub scan: ScanConfig,
     /// `sexton-shim`.
     pub shim: std::path::PathBuf,
-    /// Changes when a start that was refused may be accepted.
-    pub room: watch::Sender<u64>,
 }
 
 impl Context {
@@ -92,6 +93,7 @@ impl Context {
             gc,
             budget,
             surplus: Surplus::new(budget),
+            node: Node::new(&config.layout, config.node),
             launches: Semaphore::new(budget.launches),
             stats: Stats::new(budget.threads, config.disk_timeout, cancel.clone()),
             cancel,
@@ -103,7 +105,6 @@ impl Context {
             backoff: (config.backoff_first, config.backoff_max),
             scan: config.scan.clone(),
             shim: config.shim.clone(),
-            room: watch::channel(0).0,
         }
     }
 

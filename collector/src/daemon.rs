@@ -162,6 +162,15 @@ pub async fn run(
     if tokio::time::timeout(PREDECESSOR_WITHIN, ended).await.is_err() {
         tracing::warn!("what a killed sextond has left cannot be looked for: /proc hangs");
     }
+    overseer
+        .cx
+        .tools
+        .blocking
+        .run("read whether there is maintenance", {
+            let cx = overseer.cx.clone();
+            move || cx.node.load(&cx.layout)
+        })
+        .await;
     // Before the scan: what an earlier collector was at is taken up by the containers' own tasks.
     let left = overseer.cx.tools.blocking.run("read what is to be cleaned", {
         let cx = overseer.cx.clone();

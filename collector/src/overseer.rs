@@ -66,7 +66,7 @@ impl Overseer {
                 boot,
                 tasks: tasks.clone(),
                 cancel: cx.cancel.clone(),
-                changed: cx.room.subscribe(),
+                changed: cx.node.changed(),
                 clock: Stamp::now,
             };
             let instances = Instances::new(around, found);

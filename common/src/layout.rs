@@ -105,6 +105,12 @@ impl Layout {
         self.instances().join(id.as_str())
     }
 
+    /// The [`crate::maintenance::Maintenance`], as long as it lasts.
+    #[must_use]
+    pub fn maintenance(&self) -> PathBuf {
+        self.data.join("maintenance")
+    }
+
     /// The containers that own what a reboot does not clear.
     #[must_use]
     pub fn lasting(&self) -> PathBuf {

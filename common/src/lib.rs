@@ -15,6 +15,7 @@ pub mod identity;
 pub mod instance;
 pub mod launch;
 pub mod layout;
+pub mod maintenance;
 pub mod mountinfo;
 pub mod private;
 pub mod restart;

@@ -1,5 +1,6 @@
 //! The command line, and its verbs.
 
+mod all;
 mod cleanup;
 mod events;
 mod gc;
@@ -24,7 +25,11 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "sexton", version, max_term_width = 100)]
 #[command(after_help = "Exit codes: the container's own for run and wait (128 + N if signal N ended it); 125 if its \
-    status is unknown or sexton failed to run it; 124 if wait timed out; 2 for bad usage; else 1.")]
+    status is unknown or sexton failed to run it; 124 if wait timed out. Of all others: 2 for bad usage, 3 no such \
+    container, 4 the id is taken, 5 already started, 6 already stopped, 7 not running, 8 running, 9 in GC, 10 the node \
+    is full, 11 in maintenance, 12 the runtime failed, 13 it took too long, 14 busy, 15 paused, 16 not paused, \
+    17 sextond is shutting down, 18 not allowed, else 1. Several containers: the code if all that failed agree, \
+    else 1.")]
 pub struct Cli {
     /// sextond's state directory [default: $SEXTON_STATE_DIR, else /run/sexton]
     #[arg(long, global = true, value_name = "DIR", value_parser = args::absolute)]
@@ -80,7 +85,7 @@ pub enum Command {
     Gc(gc::Gc),
     /// Show what containers use: CPU, memory, processes, I/O, disk
     Stats(stats::Stats),
-    /// Show how the machine is: state, load, room, containers
+    /// Show how the machine is; have it refuse containers, stop or remove all
     Node(node::Node),
     /// Show the releases of sexton and sextond
     Version(version::Version),
@@ -152,9 +157,15 @@ mod tests {
             "stats",
             "stats c1 c2 --watch",
             "stats --watch 2s --json",
+            "stop --all --json",
+            "rm --all -f --json",
             "node",
             "node --json",
             "node status --json",
+            "node maintenance on",
+            "node maintenance off --json",
+            "node evacuate --time 5s --json",
+            "node reset --i-know --json",
             "version --json",
             "doctor --json",
             "ps --state-dir /s",
@@ -177,7 +188,14 @@ mod tests {
         refused(&["rm", &long], "at most 128 bytes, this one has 129");
         refused(&["run", "c1"], "--bundle");
         refused(&["kill", "c1", "NOSUCH"], "is not a signal");
-        refused(&["stop"], "<ID>...");
+        for verb in ["stop", "rm"] {
+            refused(&[verb], "--all");
+            refused(&[verb, "--all", "c1"], "cannot be used with");
+            refused(&[verb, "--json", "c1"], "--all");
+        }
+        refused(&["node", "maintenance"], "<on|off>");
+        refused(&["node", "maintenance", "maybe"], "maybe");
+        refused(&["node", "evacuate", "c1"], "c1");
         refused(&["run", "c1", "-b", ""], "give a path");
         for option in ["--cleanup-path", "--cleanup-mount", "--cleanup-netns"] {
             refused(&["run", "c1", "-b", ".", option, ""], "give a path");

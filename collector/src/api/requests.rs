@@ -4,11 +4,11 @@ use super::{connection::Connection, gc, stats, subscribe};
 use crate::{
     budget,
     container::{WishKind, no_such},
-    foreign, launch,
+    foreign, launch, node,
     overseer::Overseer,
 };
 use rustix::process::Rlimit;
-use sexton_common::wire::{ApiError, ErrorCode, GcInfo, Node, PROTOCOL, Reply, Request, State};
+use sexton_common::wire::{ApiError, ContainerInfo, ErrorCode, GcInfo, Node, PROTOCOL, Reply, Request, State};
 use std::{fs, io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 /// Answers one request.
@@ -83,12 +83,17 @@ async fn one(
             Request::Launch(request) => {
                 overseer.ready().await;
                 gc::gate(&overseer, &request.id)?;
-                let launched = launch::launch(&overseer, request, fds, nofile).await;
+                let launched = launch::admitted(&overseer, request, fds, nofile).await;
                 // As `docker run`: what is not 126 or 127 is 125.
                 launched.map_err(|e| ApiError { exit_code: e.exit_code.max(125), ..e })
             }
             Request::Start { id } => {
                 overseer.ready().await;
+                // What cannot be started anyway hears why not from its own task.
+                let startable =
+                    |info: &ContainerInfo| matches!(info.state, State::Created | State::Stopped | State::Restarting);
+                let known = overseer.cx.board.get(&id).is_some_and(|info| startable(&info));
+                let _place = if known { Some(node::admit(&overseer.cx, &id).await?) } else { None };
                 overseer.instances.start(&id).await.map(|_| Reply::Done {})
             }
             Request::Restart { id, signal, timeout_ms } => {
@@ -127,7 +132,12 @@ async fn one(
             Request::GcWhy { id } => gc::why(&overseer, &id).await.map(|why| Reply::GcWhy(Box::new(why))),
             Request::GcForget { id } => gc::forget(&overseer, &id).await.map(|()| Reply::Done {}),
             Request::GcAdd(request) => gc::add(&overseer, request).await.map(|()| Reply::Done {}),
-            Request::Pause { .. } | Request::Resume { .. } | Request::Maintenance { .. } => {
+            Request::Maintenance { on } => {
+                overseer.ready().await;
+                node::maintain(&overseer, on).await?;
+                Ok(Reply::NodeStats(Box::new(stats::node(&overseer).await)))
+            }
+            Request::Pause { .. } | Request::Resume { .. } => {
                 Err(ApiError::new(ErrorCode::Internal, "this is being built"))
             }
             Request::GcList {}

@@ -9,7 +9,7 @@ use crate::{
 };
 use sexton_common::{
     ContainerId,
-    wire::{ApiError, ContainerInfo, ContainerStats, ErrorCode, NodeState, NodeStats, Reply, Room},
+    wire::{ApiError, ContainerInfo, ContainerStats, ErrorCode, NodeStats, Reply},
 };
 use std::{collections::HashSet, io, sync::Arc, time::Duration};
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -99,7 +99,7 @@ fn wanted(board: &Board, ids: &[ContainerId], first: bool) -> Result<Vec<Arc<Con
 /// How the machine is.
 pub async fn node(overseer: &Overseer) -> NodeStats {
     overseer.ready().await;
-    let used = overseer.cx.board.snapshot().1.iter().filter(|info| stats::runs(info.state)).count();
-    let running = Room { total: None, left: None, used: used as u64 };
-    stats::node(overseer, NodeState::Ready, Vec::new(), running).await
+    let mut sample = stats::node(overseer).await;
+    crate::node::fill(&overseer.cx, &mut sample).await;
+    sample
 }

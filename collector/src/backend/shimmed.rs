@@ -85,7 +85,7 @@ impl Backend for Shimmed {
             }
             api::gate(&overseer, &launch.id)?;
             let nofile = overseer.cx.tools.runtimes.nofile();
-            match launch::launch(&overseer, again(launch), Vec::new(), nofile).await? {
+            match launch::admitted(&overseer, again(launch), Vec::new(), nofile).await? {
                 Reply::Launched(launched) => Ok(launched),
                 _ => Err(ApiError::new(ErrorCode::Internal, "a launch was answered with something else")),
             }

@@ -6,7 +6,7 @@ use crate::{
     board::Board,
 };
 use sexton_common::{
-    ContainerId, Stamp,
+    ContainerId, Stamp, WallTime,
     identity::BootId,
     instance::{Instance, Next},
     launch::{Launch, Origin},
@@ -55,7 +55,7 @@ pub struct Around {
     /// Cancelled when the collector stops.
     pub cancel: CancellationToken,
     /// Changes when what was refused may be accepted: try again.
-    pub changed: watch::Receiver<u64>,
+    pub changed: watch::Receiver<Option<WallTime>>,
     /// Tells the time: of the machine, or of a test.
     pub clock: fn() -> Stamp,
 }

@@ -73,8 +73,9 @@ pub async fn sample(
     (samples.into_iter().map(with_disk).collect(), sampler)
 }
 
-/// How the machine is. Whether it takes containers, and how many run of how many that may, is for others to say.
-pub async fn node(overseer: &Overseer, state: NodeState, why: Vec<String>, running: Room) -> NodeStats {
+/// How the machine is. Whether it takes containers, and how many run of how many that may, is for [`crate::node::fill`] to
+/// say.
+pub async fn node(overseer: &Overseer) -> NodeStats {
     let cx = &overseer.cx;
     let host = cx.tools.blocking.run("look at the machine", Host::look).await;
     let disk = timeout(DISK_WITHIN, data_disk(overseer)).await.ok().flatten();
@@ -83,8 +84,8 @@ pub async fn node(overseer: &Overseer, state: NodeState, why: Vec<String>, runni
         containers.entry(info.state as u32).or_insert((info.state, 0)).1 += 1;
     }
     NodeStats {
-        state,
-        why,
+        state: NodeState::Ready,
+        why: Vec::new(),
         at: WallTime::now(),
         hostname: host.hostname,
         addresses: host.addresses,
@@ -94,7 +95,7 @@ pub async fn node(overseer: &Overseer, state: NodeState, why: Vec<String>, runni
         disk: disk.unwrap_or_default(),
         disk_path: cx.layout.data().into(),
         descriptors: host.descriptors,
-        running,
+        running: Room::default(),
         containers: containers.into_values().collect(),
         gc_entries: u32::try_from(cx.gc.waiting().len()).unwrap_or(u32::MAX),
         uptime_ms: boot_ns() / 1_000_000,

@@ -1,13 +1,14 @@
 //! `node`, `node status`: how the machine is.
 
+use super::stats;
 use crate::{
-    daemon::{Daemon, SIMPLE, unexpected},
+    daemon::Daemon,
     failure::Failure,
     output, show,
     table::{Tone, cell, render, table},
 };
 use clap::Args;
-use sexton_common::wire::{NodeState, NodeStats, Reply, Request, Room};
+use sexton_common::wire::{NodeState, NodeStats, Request, Room};
 
 /// `sexton node status`.
 #[derive(Debug, Args)]
@@ -20,13 +21,18 @@ pub struct Status {
 impl Status {
     /// Prints it.
     pub fn execute(self, daemon: &Daemon) -> Result<u8, Failure> {
-        match daemon.ask(&Request::NodeStats {}, SIMPLE)? {
-            Reply::NodeStats(node) if self.json => output::json_to_read(&node)?,
-            Reply::NodeStats(node) => output::line(rendered(&node))?,
-            other => return Err(unexpected(&other)),
-        }
-        Ok(0)
+        show(&stats(daemon, &Request::NodeStats {})?, self.json)
     }
+}
+
+/// Prints it.
+pub fn show(node: &NodeStats, json: bool) -> Result<u8, Failure> {
+    if json {
+        output::json_to_read(node)?;
+    } else {
+        output::line(rendered(node))?;
+    }
+    Ok(0)
 }
 
 /// As a table.
@@ -80,7 +86,10 @@ fn room(room: &Room, shown: impl Fn(u64) -> String) -> String {
 mod tests {
     use super::*;
     use crate::fake::Fake;
-    use sexton_common::{WallTime, wire::State};
+    use sexton_common::{
+        WallTime,
+        wire::{Reply, State},
+    };
 
     fn node() -> NodeStats {
         NodeStats {

@@ -25,7 +25,7 @@ pub async fn answer(
     match request {
         Request::Subscribe { since } => subscribe::subscribe(overseer, connection, since).await,
         Request::List { all } => {
-            overseer.ready().await;
+            overseer.listed().await;
             overseer.look_around(None).await;
             overseer.look_for_killed(None).await;
             let (_, mut containers) = overseer.cx.board.snapshot();
@@ -80,7 +80,10 @@ async fn one(
                 overseer.announced(id, generation, fds.pop()).await.map(|()| Reply::Done {})
             }
             Request::Launch(request) => {
-                overseer.ready().await;
+                overseer.listed().await;
+                if overseer.cx.gc.is_pending(&request.id) {
+                    overseer.ready().await;
+                }
                 gc::gate(&overseer, &request.id)?;
                 let launched = launch::launch(&overseer, request, fds, nofile).await;
                 // As `docker run`: what is not 126 or 127 is 125.
@@ -95,7 +98,7 @@ async fn one(
             Request::Remove { id, force } => overseer.wish(&id, WishKind::Remove { force }).await,
             Request::Wait { id, generation } => wait(&overseer, id, generation).await,
             Request::Inspect { id } => {
-                overseer.ready().await;
+                overseer.listed().await;
                 overseer.look_around(Some(&id)).await;
                 overseer.look_for_killed(Some(&id)).await;
                 let info = overseer.cx.board.get(&id).ok_or_else(|| no_such(id.as_str()))?;
@@ -133,7 +136,7 @@ async fn one(
 }
 
 async fn wait(overseer: &Overseer, id: sexton_common::ContainerId, generation: Option<u64>) -> Result<Reply, ApiError> {
-    overseer.ready().await;
+    overseer.known(&id).await?;
     let now = overseer.cx.board.get(&id);
     if let Some(generation) = generation
         && now.as_ref().is_none_or(|info| info.generation != generation)

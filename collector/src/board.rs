@@ -34,6 +34,8 @@ struct Inner {
     watchers: HashMap<ContainerId, watch::Sender<Seen>>,
     ring: VecDeque<Arc<Event>>,
     seq: u64,
+    /// Changes when something is pending no more.
+    decided: watch::Sender<()>,
 }
 
 /// What a subscriber gets next.
@@ -55,10 +57,13 @@ impl Inner {
             return;
         }
         self.tell(container, removed);
-        if removed {
-            self.containers.remove(&container.id);
+        let before = if removed {
+            self.containers.remove(&container.id)
         } else {
-            self.containers.insert(container.id.clone(), Arc::new(container.clone()));
+            self.containers.insert(container.id.clone(), Arc::new(container.clone()))
+        };
+        if before.is_some_and(|info| info.state == State::Pending) {
+            self.decided.send_replace(());
         }
     }
 
@@ -83,6 +88,10 @@ impl Inner {
         };
         container.restart = restart.cloned().map(Box::new);
         container
+    }
+
+    fn is_pending(&self, id: &ContainerId) -> bool {
+        self.containers.get(id).is_some_and(|info| info.state == State::Pending)
     }
 }
 
@@ -112,6 +121,7 @@ impl Default for Board {
             watchers: HashMap::new(),
             ring: VecDeque::new(),
             seq,
+            decided: watch::channel(()).0,
         };
         Self { inner: Mutex::new(inner), latest: watch::channel(seq).0 }
     }
@@ -181,6 +191,35 @@ impl Board {
         }
     }
 
+    /// Found on disk, and still being looked at. What is known stays as it is.
+    pub fn pend(&self, ids: impl IntoIterator<Item = ContainerId>) {
+        let mut inner = self.lock();
+        for id in ids {
+            inner.containers.entry(id).or_insert_with_key(|id| Arc::new(ContainerInfo::pending(id.clone())));
+        }
+    }
+
+    /// Whether it is still being looked at.
+    pub fn is_pending(&self, id: &ContainerId) -> bool {
+        self.lock().is_pending(id)
+    }
+
+    /// All that are still being looked at.
+    pub fn pending(&self) -> Vec<ContainerId> {
+        let inner = self.lock();
+        let pending = inner.containers.iter().filter(|(_, info)| info.state == State::Pending);
+        pending.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Waits until it is known what it is, or that it is nothing.
+    pub async fn decided(&self, id: &ContainerId) {
+        let mut decided = self.lock().decided.subscribe();
+        while self.is_pending(id) {
+            // The sender is ours: it cannot be gone.
+            let _ = decided.changed().await;
+        }
+    }
+
     /// One container.
     pub fn get(&self, id: &ContainerId) -> Option<Arc<ContainerInfo>> {
         self.lock().containers.get(id).cloned()
@@ -243,35 +282,9 @@ impl Board {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use sexton_common::wire::State;
 
     pub fn info(id: &str) -> ContainerInfo {
-        ContainerInfo {
-            id: id.parse().unwrap(),
-            generation: 1,
-            state: State::Running,
-            pid: None,
-            shim_pid: None,
-            status: None,
-            source: None,
-            oom_killed: None,
-            created_at: WallTime(0),
-            started_at: None,
-            exited_at: None,
-            ran_ns: None,
-            bundle: "/b".into(),
-            runtime: "runc".into(),
-            auto_remove: false,
-            foreign: false,
-            attempts: 0,
-            in_the_way: None,
-            usage: None,
-            memory_peak: None,
-            cpu_ns: None,
-            started_ns: None,
-            command: Vec::new(),
-            restart: None,
-        }
+        ContainerInfo { generation: 1, state: State::Running, ..ContainerInfo::pending(id.parse().unwrap()) }
     }
 
     #[test]
@@ -315,5 +328,23 @@ pub mod tests {
         let id = "c".parse().unwrap();
         assert!(board.exited_lately(&id, 1).is_some());
         assert!(board.exited_lately(&id, 2).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_pending_gives_way_to_whatever_is_known_of_it() {
+        let board = Board::default();
+        let [known, found, nothing] = ["known", "found", "nothing"].map(|id| id.parse::<ContainerId>().unwrap());
+        board.update(info("known"));
+        board.pend([known.clone(), found.clone(), nothing.clone()]);
+        assert_eq!(board.pending(), [found.clone(), nothing.clone()]);
+        assert_eq!(board.get(&known).unwrap().generation, 1);
+        board.decided(&known).await;
+        let both = async { tokio::join!(board.decided(&found), board.decided(&nothing)) };
+        let mut both = std::pin::pin!(both);
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(1), &mut both).await.is_err());
+        board.publish(EventKind::Started, info("found"));
+        board.publish(EventKind::Removed, ContainerInfo::pending(nothing.clone()));
+        both.await;
+        assert!(board.pending().is_empty() && board.get(&nothing).is_none());
     }
 }

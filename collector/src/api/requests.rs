@@ -26,7 +26,7 @@ pub async fn answer(
         Request::Subscribe { since } => subscribe::subscribe(overseer, connection, since).await,
         Request::Stats { ids, period_ms } => stats::serve(overseer, connection, ids, period_ms).await,
         Request::List { all } => {
-            overseer.ready().await;
+            overseer.listed().await;
             overseer.look_around(None).await;
             overseer.look_for_killed(None).await;
             let (_, mut containers) = overseer.cx.board.snapshot();
@@ -81,7 +81,10 @@ async fn one(
                 overseer.announced(id, generation, fds.pop()).await.map(|()| Reply::Done {})
             }
             Request::Launch(request) => {
-                overseer.ready().await;
+                overseer.listed().await;
+                if overseer.cx.gc.is_pending(&request.id) {
+                    overseer.ready().await;
+                }
                 gc::gate(&overseer, &request.id)?;
                 let launched = launch::admitted(&overseer, request, fds, nofile).await;
                 // As `docker run`: what is not 126 or 127 is 125.
@@ -115,7 +118,7 @@ async fn one(
             }
             Request::Wait { id, generation } => wait(&overseer, id, generation).await,
             Request::Inspect { id } => {
-                overseer.ready().await;
+                overseer.listed().await;
                 overseer.look_around(Some(&id)).await;
                 overseer.look_for_killed(Some(&id)).await;
                 let info = overseer.cx.board.get(&id).ok_or_else(|| no_such(id.as_str()))?;
@@ -175,7 +178,7 @@ async fn stop(
 }
 
 async fn wait(overseer: &Overseer, id: sexton_common::ContainerId, generation: Option<u64>) -> Result<Reply, ApiError> {
-    overseer.ready().await;
+    overseer.known(&id).await?;
     let now = overseer.cx.board.get(&id);
     if let Some(generation) = generation
         && now.as_ref().is_none_or(|info| info.generation != generation)

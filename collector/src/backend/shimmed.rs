@@ -10,7 +10,7 @@ use crate::{
     overseer::Overseer,
 };
 use sexton_common::{
-    ContainerId,
+    ContainerId, durable,
     launch::{Launch, Mode, Stdio},
     wire::{ApiError, ContainerStats, ErrorCode, LaunchRequest, Launched, Reply, State},
     workload::Workload,
@@ -168,8 +168,11 @@ impl Backends for Shims {
     fn launch<'a>(&'a self, id: &'a ContainerId) -> Doing<'a, Launch> {
         Box::pin(async move {
             let overseer = self.oci.overseer()?;
-            let facts = overseer.read(id).await?.ok_or_else(|| no_such(id.as_str()))?;
-            Ok(facts.launch)
+            let path = overseer.cx.layout.container(id).launch();
+            let read = move || durable::read::<Launch>(&path);
+            let read = overseer.cx.tools.blocking.run(format!("read the launch of {id}"), read).await;
+            let launch = read.map_err(|e| ApiError::new(ErrorCode::Internal, e.to_string()))?;
+            launch.ok_or_else(|| no_such(id.as_str()))
         })
     }
 }

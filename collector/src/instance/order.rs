@@ -46,6 +46,11 @@ pub enum Order {
         /// Where the answer goes.
         go: oneshot::Sender<Result<Go, ApiError>>,
     },
+    /// Answered once it has been written.
+    Saved {
+        /// Where the answer goes.
+        done: oneshot::Sender<()>,
+    },
     /// Its run was removed; answered once nothing is left of the instance, or at once if that may take.
     Removed {
         /// Where the answer goes.

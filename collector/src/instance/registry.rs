@@ -99,8 +99,8 @@ impl Instances {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A run of a container is there, and is on the board. Returns once it is durable that it comes back, if it does.
-    pub async fn adopt(&self, launch: &Launch) {
+    /// A run of a container is there, and is on the board: somebody sees to it that it comes back, if it does.
+    pub fn adopt(&self, launch: &Launch) {
         let comes_back = launch.restart.comes_back() && !launch.auto_remove && launch.origin == Origin::Sexton;
         if self.map().contains_key(&launch.id) {
             return;
@@ -112,11 +112,12 @@ impl Instances {
         if !comes_back {
             return;
         }
-        let instance = self.fresh(launch);
-        if let Err(e) = self.around.book.write(&instance).await {
-            tracing::error!(id = %launch.id, error = %e, "it comes back only as long as this sextond runs");
-        }
-        self.spawn(instance, false, None);
+        self.spawn(self.fresh(launch), false, None);
+    }
+
+    /// Waits until what is known of an adopted container is durable, or its disk has been tried.
+    pub async fn saved(&self, id: &ContainerId) {
+        let _ = self.order(id, |done| Order::Saved { done }).await;
     }
 
     fn fresh(&self, launch: &Launch) -> Instance {

@@ -15,12 +15,18 @@ use sexton_common::{
     wire::{ApiError, ErrorCode, EventKind, Launched},
 };
 use std::{sync::Arc, time::Duration};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 
 /// The first pause after what is nobody's failure: a full node, a disk that takes no writes; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest one.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// How long the disk may take before nobody waits for it any more.
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
 
 type GoSender = oneshot::Sender<Result<super::Go, ApiError>>;
 
@@ -33,6 +39,8 @@ pub struct Task {
     dirty: bool,
     /// Told once it is on disk.
     tell: Option<EventKind>,
+    /// A write that took too long: the next one has to wait for it, or the older would be the last.
+    writing: Option<Doing<'static, ()>>,
     seen: watch::Receiver<Seen>,
     inbox: mpsc::Receiver<Order>,
     creating: Option<Doing<'static, Launched>>,
@@ -48,7 +56,7 @@ pub struct Task {
 }
 
 impl Task {
-    /// Of an instance that lies in the book as it is here.
+    /// Of an instance that is written anew before anything follows from it.
     pub fn new(around: Arc<Around>, instance: Instance, inbox: mpsc::Receiver<Order>) -> Self {
         let backend = around.backends.of(&instance.launch.workload);
         let seen = backend.watch(&instance.id);
@@ -56,8 +64,9 @@ impl Task {
             around,
             backend,
             instance,
-            dirty: false,
+            dirty: true,
             tell: None,
+            writing: None,
             seen,
             inbox,
             creating: None,
@@ -210,7 +219,24 @@ impl Task {
 
     /// Whether it is on disk now.
     async fn write(&mut self) -> bool {
-        match self.around.book.write(&self.instance).await {
+        let late = || ApiError::new(ErrorCode::TimedOut, format!("not written within {WRITE_WITHIN:?}"));
+        if let Some(earlier) = &mut self.writing {
+            if timeout(WRITE_WITHIN, earlier).await.is_err() {
+                self.pause();
+                return false;
+            }
+            self.writing = None;
+        }
+        let (book, instance) = (self.around.book.clone(), self.instance.clone());
+        let mut writing: Doing<'static, ()> = Box::pin(async move { book.write(&instance).await });
+        let written = match timeout(WRITE_WITHIN, &mut writing).await {
+            Ok(written) => written,
+            Err(_) => {
+                self.writing = Some(writing);
+                Err(late())
+            }
+        };
+        match written {
             Ok(()) => {
                 (self.dirty, self.pause) = (false, Duration::ZERO);
                 let kind = self.tell.take();
@@ -401,6 +427,9 @@ impl Task {
                     Some(_) => self.held.push(go),
                     None => drop(go.send(Ok(if self.is_there() { Go::Run } else { Go::Done }))),
                 }
+            }
+            Order::Saved { done } => {
+                let _ = done.send(());
             }
             Order::Removed { done } => self.done.push(done),
         }

@@ -166,10 +166,8 @@ fn figures(
 /// After a launch, before its permit is dropped: the container is on the board, whether its shim came to announce it or
 /// not.
 pub async fn seen(overseer: &Arc<Overseer>, id: &ContainerId, generation: u64) {
-    if overseer.cx.board.get(id).is_none_or(|info| info.generation < generation)
-        && let Err(e) = overseer.discover(id).await
-    {
-        tracing::warn!(%id, error = %e, "what was launched cannot be read now");
+    if overseer.cx.board.get(id).is_none_or(|info| info.generation < generation) {
+        overseer.look_at(vec![id.clone()]).await;
     }
 }
 

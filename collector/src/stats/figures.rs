@@ -10,13 +10,8 @@ const LONGEST: u64 = 4 << 20;
 /// A longer buffer is not kept.
 const KEPT: usize = 64 * 1024;
 
-/// Who counts in v1: the throttle, or the scheduler that the disk has. The recursive ones have what is below too.
-const BLKIO: [&str; 4] = [
-    "blkio.throttle.io_service_bytes_recursive",
-    "blkio.throttle.io_service_bytes",
-    "blkio.bfq.io_service_bytes_recursive",
-    "blkio.bfq.io_service_bytes",
-];
+/// Who counts in v1: the throttle, or the scheduler that the disk has.
+const BLKIO: [&str; 2] = ["blkio.throttle.io_service_bytes", "blkio.bfq.io_service_bytes"];
 
 /// What a container uses, or what of it the kernel tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,7 +91,11 @@ impl Reader {
             "cpuacct" => used.cpu_ns = self.of(cgroup, "cpuacct.usage", parse::number),
             "pids" => used.pids = self.of(cgroup, "pids.current", parse::number),
             "blkio" => {
-                used.io = BLKIO.iter().find_map(|file| self.of(cgroup, file, parse::blkio));
+                used.io = BLKIO.iter().find_map(|file| {
+                    // With what is below it, where the kernel has that.
+                    let all = self.read(&cgroup.dir.join(format!("{file}_recursive")), parse::blkio);
+                    all.unwrap_or_else(|| self.of(cgroup, file, parse::blkio))
+                });
             }
             _ => {}
         }

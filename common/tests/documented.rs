@@ -25,6 +25,7 @@ fn requests_are_requests() {
     has(|request| matches!(request, Request::GcForget { .. }));
     has(|request| matches!(request, Request::GcAdd(_)));
     has(|request| matches!(request, Request::GcScan { .. }));
+    has(|request| matches!(request, Request::Maintenance { .. }));
 }
 
 #[test]

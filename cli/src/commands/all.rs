@@ -187,7 +187,7 @@ mod tests {
         let each = |within| Each { daemon: &daemon, what: "", within, forgiven: &[], json: false };
         let id: ContainerId = "c".parse().unwrap();
         let request = |id: &ContainerId| Request::Remove { id: id.clone(), force: true };
-        assert!(each(Duration::from_secs(20)).run(&[id.clone()], request).unwrap().is_empty());
+        assert!(each(Duration::from_secs(20)).run(std::slice::from_ref(&id), request).unwrap().is_empty());
         assert_eq!(asked.load(Ordering::Relaxed), 3);
         let busy = Fake::start(|_| vec![Reply::Error(ApiError::new(ErrorCode::Busy, "try again"))]);
         let daemon = busy.daemon();

@@ -179,7 +179,7 @@ mod tests {
         for verb in ["stop", "rm"] {
             refused(&[verb], "<ID>...");
             refused(&[verb, "--all", "c1"], "cannot be used with");
-            refused(&[verb, "--json", "c1"], "--all");
+            refused(&[verb, "--json", "c1"], "cannot be used with");
         }
         refused(&["node", "maintenance"], "<on|off>");
         refused(&["node", "maintenance", "maybe"], "maybe");

@@ -28,6 +28,7 @@ fn requests_are_requests() {
     has(|request| matches!(request, Request::Stats { period_ms: None, ids } if !ids.is_empty()));
     has(|request| matches!(request, Request::Stats { period_ms: Some(6000), .. }));
     has(|request| matches!(request, Request::NodeStats {}));
+    has(|request| matches!(request, Request::Maintenance { .. }));
 }
 
 #[test]

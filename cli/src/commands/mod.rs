@@ -189,9 +189,9 @@ mod tests {
         refused(&["run", "c1"], "--bundle");
         refused(&["kill", "c1", "NOSUCH"], "is not a signal");
         for verb in ["stop", "rm"] {
-            refused(&[verb], "--all");
+            refused(&[verb], "<ID>...");
             refused(&[verb, "--all", "c1"], "cannot be used with");
-            refused(&[verb, "--json", "c1"], "--all");
+            refused(&[verb, "--json", "c1"], "cannot be used with");
         }
         refused(&["node", "maintenance"], "<on|off>");
         refused(&["node", "maintenance", "maybe"], "maybe");

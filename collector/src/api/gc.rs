@@ -116,7 +116,8 @@ fn all_known(overseer: &Overseer) -> Result<(), ApiError> {
     match overseer.cx.board.pending().as_slice() {
         [] => Ok(()),
         [id, ..] => {
-            let text = format!("container {id} is still being looked at, and nobody knows what belongs to it: try again");
+            let text =
+                format!("container {id} is still being looked at, and nobody knows what belongs to it: try again");
             Err(ApiError::new(ErrorCode::Busy, text))
         }
     }

@@ -262,7 +262,10 @@ impl Search {
     /// As many readers hang as there may be.
     fn give_up(&self) {
         let left = std::mem::take(&mut self.lock().queue);
-        tracing::error!(containers = left.len(), "too many containers' files cannot be read: the others are looked at again later");
+        tracing::error!(
+            containers = left.len(),
+            "too many containers' files cannot be read: the others are looked at again later"
+        );
         self.overseer.cx.board.pend(left);
     }
 }

@@ -81,7 +81,8 @@ async fn one(
                 overseer.announced(id, generation, fds.pop()).await.map(|()| Reply::Done {})
             }
             Request::Launch(request) => {
-                overseer.listed().await;
+                // Its shim would wait for the disk that we wait for.
+                overseer.known(&request.id).await?;
                 if overseer.cx.gc.is_pending(&request.id) {
                     overseer.ready().await;
                 }

@@ -5,6 +5,7 @@ mod events;
 mod gc;
 mod inspect;
 mod launch;
+mod process;
 mod ps;
 mod signals;
 mod verbs;

@@ -36,6 +36,7 @@ pub mod obstacles;
 pub mod pids;
 pub mod played;
 pub mod proc;
+pub mod program;
 pub mod pty;
 pub mod random;
 pub mod registered;

@@ -62,7 +62,7 @@ pub fn list(daemon: &Daemon, all: bool) -> Result<Vec<ContainerInfo>, Failure> {
 }
 
 fn rendered(containers: &[ContainerInfo], now: u64, wall: WallTime) -> String {
-    let mut head = vec!["ID", "STATE", "PID", "STATUS", "CREATED", "RUNTIME", "BUNDLE"];
+    let mut head = vec!["ID", "STATE", "PID", "STATUS", "CREATED", "RUNTIME", "BUNDLE OR COMMAND"];
     // Most containers are somebody else's to start again.
     let come_back = containers.iter().any(|container| container.restart.is_some());
     if come_back {
@@ -73,14 +73,18 @@ fn rendered(containers: &[ContainerInfo], now: u64, wall: WallTime) -> String {
         let runtime = container.runtime.file_name().unwrap_or(container.runtime.as_os_str());
         // A dead process' pid may be somebody else's by now; inspect still has it.
         let pid = container.pid.filter(|_| container.status.is_none());
+        let what = match container.command.as_slice() {
+            [] => container.bundle.to_string_lossy().into_owned(),
+            command => shortened(show::command(command)),
+        };
         let mut row = vec![
             cell(container.id.as_str(), Tone::Plain),
             cell(container.state.name(), show::tone(container.state)),
             cell(pid.map_or_else(|| "-".into(), |pid| pid.to_string()), Tone::Plain),
             cell(show::condition(container, now), Tone::Plain),
             cell(format!("{} ago", show::age(container.generation.saturating_mul(1000), now)), Tone::Plain),
-            cell(runtime.to_string_lossy(), Tone::Plain),
-            cell(container.bundle.to_string_lossy(), Tone::Plain),
+            cell(if container.command.is_empty() { runtime.to_string_lossy() } else { "-".into() }, Tone::Plain),
+            cell(what, Tone::Plain),
         ];
         if come_back {
             row.insert(4, cell(show::restart(container, wall).unwrap_or_else(|| "-".into()), Tone::Plain));
@@ -88,6 +92,16 @@ fn rendered(containers: &[ContainerInfo], now: u64, wall: WallTime) -> String {
         rows.add_row(row);
     }
     render(rows)
+}
+
+/// The longest command that a row shows; `inspect` shows more of it.
+const COMMAND: usize = 60;
+
+fn shortened(command: String) -> String {
+    if command.chars().count() <= COMMAND {
+        return command;
+    }
+    command.chars().take(COMMAND - 3).chain("...".chars()).collect()
 }
 
 #[cfg(test)]
@@ -112,14 +126,18 @@ mod tests {
     #[test]
     fn rows_say_how_each_is() {
         let now = 240_500_000_000;
-        let text = rendered(&[running("web"), stopped("db", ExitStatus::Code(7))], now, WallTime(0));
+        let job = ContainerInfo { command: vec!["sleep".into(), "1 m".into()], ..running("job") };
+        let text = rendered(&[running("web"), stopped("db", ExitStatus::Code(7)), job], now, WallTime(0));
         assert_eq!(
             text,
-            "ID   STATE    PID   STATUS                 CREATED  RUNTIME  BUNDLE\n\
+            "ID   STATE    PID   STATUS                 CREATED  RUNTIME  BUNDLE OR COMMAND\n\
              web  running  4242  up 4m                  4m ago   runc     /bundles/c1\n\
-             db   stopped  -     exited with 7, 3m ago  4m ago   runc     /bundles/c1"
+             db   stopped  -     exited with 7, 3m ago  4m ago   runc     /bundles/c1\n\
+             job  running  4242  up 4m                  4m ago   -        sleep '1 m'"
         );
-        assert_eq!(rendered(&[], now, WallTime(0)), "ID  STATE  PID  STATUS  CREATED  RUNTIME  BUNDLE");
+        assert_eq!(rendered(&[], now, WallTime(0)), "ID  STATE  PID  STATUS  CREATED  RUNTIME  BUNDLE OR COMMAND");
+        assert_eq!(shortened("ü".repeat(61)), "ü".repeat(57) + "...");
+        assert_eq!(shortened("ü".repeat(60)), "ü".repeat(60));
     }
 
     #[test]

@@ -3,6 +3,10 @@
 //! One trait. Everything that is done to one container through it is done one after the other; different containers do not
 //! wait for each other. To add a backend: write one file here with a type that implements [`Backend`], name it in
 //! [`sexton_common::workload::Workload`] if its containers outlive the collector, and choose it where instances are made.
+//! `simulated` is one of containers that exist in tests only; it notes what a caller must not do.
+
+#[cfg(test)]
+pub mod simulated;
 
 use sexton_common::{
     ContainerId,

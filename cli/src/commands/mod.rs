@@ -67,6 +67,11 @@ pub enum Command {
     Kill(signals::Kill),
     /// Signal containers, wait, then kill those that still run
     Stop(signals::Stop),
+    /// Freeze the processes of containers
+    Pause(verbs::Pause),
+    /// Let paused containers go on
+    #[command(visible_alias = "unpause")]
+    Resume(verbs::Resume),
     /// Remove stopped containers
     Rm(verbs::Rm),
     /// Watch a container of a foreign shim (iSulad's), which writes its exit code to a FIFO
@@ -92,6 +97,8 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Command::Inspect(inspect) => inspect.execute(&daemon),
         Command::Kill(kill) => kill.execute(&daemon),
         Command::Stop(stop) => stop.execute(&daemon),
+        Command::Pause(pause) => pause.execute(&daemon),
+        Command::Resume(resume) => resume.execute(&daemon),
         Command::Rm(rm) => rm.execute(&daemon),
         Command::Watch(watch) => watch.execute(&daemon),
         Command::Gc(gc) => gc.execute(&daemon),
@@ -125,6 +132,9 @@ mod tests {
             "kill c1",
             "kill c1 hup",
             "stop c1 c2 -t 10 -s INT",
+            "pause c1 c2",
+            "resume c1 c2",
+            "unpause c1",
             "rm -f c1 c2",
             "watch --id c1 --fifo /f --pid 5 --shim-pid 6 --runtime runc --runtime-root /r --bundle /b --json",
             "gc ls --json",

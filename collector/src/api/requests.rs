@@ -92,6 +92,8 @@ async fn one(
                 let timeout = Duration::from_millis(timeout_ms);
                 overseer.wish(&id, WishKind::Stop { signal: known(signal)?, timeout }).await
             }
+            Request::Pause { id } => overseer.wish(&id, WishKind::Pause).await,
+            Request::Resume { id } => overseer.wish(&id, WishKind::Resume).await,
             Request::Remove { id, force } => overseer.wish(&id, WishKind::Remove { force }).await,
             Request::Wait { id, generation } => wait(&overseer, id, generation).await,
             Request::Inspect { id } => {
@@ -111,12 +113,9 @@ async fn one(
             Request::GcWhy { id } => gc::why(&overseer, &id).await.map(|why| Reply::GcWhy(Box::new(why))),
             Request::GcForget { id } => gc::forget(&overseer, &id).await.map(|()| Reply::Done {}),
             Request::GcAdd(request) => gc::add(&overseer, request).await.map(|()| Reply::Done {}),
-            Request::Restart { .. }
-            | Request::Pause { .. }
-            | Request::Resume { .. }
-            | Request::Stats { .. }
-            | Request::NodeStats {}
-            | Request::Maintenance { .. } => Err(ApiError::new(ErrorCode::Internal, "this is being built")),
+            Request::Restart { .. } | Request::Stats { .. } | Request::NodeStats {} | Request::Maintenance { .. } => {
+                Err(ApiError::new(ErrorCode::Internal, "this is being built"))
+            }
             Request::GcList {}
             | Request::GcRetry { .. }
             | Request::GcScan { .. }

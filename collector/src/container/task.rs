@@ -4,9 +4,10 @@
 //! (`act.rs`). One thing at a time: commands on one container are serial (I7).
 
 use super::{
-    Facts, Message, Post, Wish, WishKind,
+    Facts, Message, Post,
     event::Event,
     machine::{Machine, Phase},
+    pause::Freeze,
     rules::{self, Then},
     wish::Answer,
 };
@@ -83,6 +84,8 @@ pub struct Task {
     pub(super) stuck_at: Option<Instant>,
     /// Its freezers are being let go.
     pub(super) thawing: Option<JoinHandle<()>>,
+    /// It is being frozen or thawed.
+    pub(super) freeze: Option<Freeze>,
     /// How far cleaning it has come.
     pub(super) gc: Option<watch::Receiver<Progress>>,
     pub(super) inbox: mpsc::Receiver<Message>,
@@ -94,7 +97,7 @@ impl Task {
         let remove = facts.launch.auto_remove || cx.gc.was_to_be_removed(&facts.launch);
         let mut task = Self {
             cx,
-            machine: Machine::new(facts.phase, remove).on_shim_death(facts.launch.on_shim_death),
+            machine: Machine::new(facts.phase, remove).on_shim_death(facts.launch.on_shim_death).frozen(facts.frozen),
             launch: Arc::new(facts.launch),
             init: facts.init.map(Arc::new),
             verdict: facts.verdict,
@@ -120,6 +123,7 @@ impl Task {
             look_at: None,
             stuck_at: None,
             thawing: None,
+            freeze: None,
             gc: None,
             inbox: post.0,
         };
@@ -176,7 +180,10 @@ impl Task {
             Happened::Nothing => {}
             Happened::JobEnd((event, words)) => {
                 self.job = None;
-                self.in_the_way = words;
+                match &mut self.freeze {
+                    Some(freeze) => freeze.words = words,
+                    None => self.in_the_way = words,
+                }
                 self.happen(event).await;
             }
             Happened::Ring(ring) => self.on_ring(ring).await,
@@ -202,6 +209,7 @@ impl Task {
             Happened::Message(Message::SeenKilled) => {
                 self.stuck_at.get_or_insert(Instant::now() + DIES_SOON);
             }
+            Happened::Message(Message::LookAtFreezer) => self.look_at_freezer().await,
             Happened::Message(Message::SeenStarted) => self.happen(Event::SeenStarted).await,
             Happened::Message(Message::LookForInit) => self.learn_init().await,
             Happened::Message(Message::Announced { init, pidfd, watched }) => {
@@ -232,17 +240,6 @@ impl Task {
             self.watch_init(pidfd);
             self.happen(Event::InitKnown { run }).await;
         }
-    }
-
-    async fn on_wish(&mut self, wish: Wish) {
-        let event = match wish.kind {
-            WishKind::Start => Event::Start,
-            WishKind::Signal(_) => Event::Signal,
-            WishKind::Stop { .. } => Event::Stop,
-            WishKind::Remove { force } => Event::Remove { force },
-            WishKind::Wait => return self.wait_for_exit(wish.reply),
-        };
-        self.wished(event, wish).await;
     }
 
     async fn on_timer(&mut self) {

@@ -138,3 +138,7 @@ pub fn way_out(frozen: &Path) -> String {
     let freezer = if holds_the_killed(frozen) { V1 } else { V2 };
     format!("thaw it (echo {} > {})", freezer.thaw, frozen.join(freezer.file).display())
 }
+
+#[cfg(test)]
+#[path = "freezer_tests.rs"]
+mod tests;

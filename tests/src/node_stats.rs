@@ -29,7 +29,7 @@ impl Node {
     /// If there is no answer.
     #[track_caller]
     #[must_use]
-    pub fn stats(&self) -> NodeStats {
+    pub fn node_status(&self) -> NodeStats {
         self.stats_by(&Request::NodeStats {})
     }
 
@@ -57,7 +57,7 @@ impl Node {
     #[track_caller]
     #[must_use]
     pub fn state(&self) -> (NodeState, Vec<String>) {
-        let stats = self.stats();
+        let stats = self.node_status();
         (stats.state, stats.why)
     }
 }

@@ -13,7 +13,7 @@ const OTHER_BOOT: &str = "[kernel]\nboot_id = \"01234567-89ab-cdef-0123-456789ab
 
 #[track_caller]
 fn refuses(node: &Node, created: &ContainerId, bundle: &std::path::Path) {
-    let stats = node.stats();
+    let stats = node.node_status();
     assert_eq!(stats.state, NodeState::Maintenance, "{}", node.words());
     assert!(stats.why[0].starts_with("in maintenance since 2"), "{stats:?}");
     let new = node.id("new");
@@ -120,7 +120,7 @@ fn evacuation_stops_what_can_be_stopped_and_names_the_rest() {
     assert!(ended.stderr.contains(&format!("{frozen} could not be stopped")), "{ended:?}");
     assert!(ended.stderr.contains("sexton gc why"), "{ended:?}");
     assert_eq!(node.state().0, NodeState::Maintenance);
-    assert_eq!(node.stats().running.used, 1);
+    assert_eq!(node.node_status().running.used, 1);
     freezer.freeze(false);
     wait_for("its end", LONG, || node.inspect(&frozen).status.is_some());
     let again = node.sexton(&["node", "evacuate", "--time", "1s"]).ok();
@@ -147,11 +147,11 @@ fn evacuation_waits_for_what_was_under_way() {
             // Admitted or not, depending on who is first.
             scope.spawn(move || drop(node.launch(node.launch_request(id, bundle, Mode::Run))));
         }
-        wait_for("one is under way", LONG, || node.stats().running.used > 0);
+        wait_for("one is under way", LONG, || node.node_status().running.used > 0);
         node.sexton(&["node", "evacuate", "--time", "5s"])
     });
     assert_eq!(ended.code(), 0, "{ended:?}");
-    let stats = node.stats();
+    let stats = node.node_status();
     assert_eq!((stats.state, stats.running.used), (NodeState::Maintenance, 0), "{:?}", node.list(true));
     let _ = node.sexton(&["rm", "--all"]).ok();
     node.maintain(false);

@@ -38,7 +38,7 @@ fn by_default_it_is_ready() {
         return;
     }
     let node = Node::new();
-    let stats = node.stats();
+    let stats = node.node_status();
     // Unless the machine has really nothing left, which is then what it says.
     assert!(stats.state == NodeState::Ready || !stats.why.is_empty(), "{stats:?}");
     assert_eq!((stats.running.used, stats.running.total), (0, None));
@@ -56,7 +56,7 @@ fn above_the_low_watermark_it_only_says_that_it_is_full() {
     let mut node = Node::marked(&format!("memory_high = '{HUGE}'"));
     let (state, why) = node.state();
     assert_eq!(state, NodeState::Full);
-    let left = node.stats().memory.left.unwrap();
+    let left = node.node_status().memory.left.unwrap();
     assert!(why[0].starts_with("memory: ") && why[0].contains("node.memory_high"), "{why:?}");
     assert!(left <= meminfo("MemTotal:") * 1024 && left > 0);
     let bundle = Bundle::new(&node, "a").sleeping().write();
@@ -165,7 +165,7 @@ fn exactly_as_many_as_may_get_in() {
         let failed = launch(&node, &node.id(&format!("f{n}")), &nowhere, Mode::Run).unwrap_err();
         assert_eq!(failed.code, ErrorCode::RuntimeFailed, "{failed:?}");
     }
-    assert_eq!(node.stats().running.used, 0);
+    assert_eq!(node.node_status().running.used, 0);
     let barrier = Barrier::new(100);
     let done: Vec<_> = thread::scope(|scope| {
         let all: Vec<_> = (0..100)
@@ -185,7 +185,7 @@ fn exactly_as_many_as_may_get_in() {
     for (done, _) in outside {
         refused(done, &["containers: ", "of 10 that may", "node.containers_max"]);
     }
-    let stats = node.stats();
+    let stats = node.node_status();
     assert_eq!((stats.running.used, stats.running.total, stats.running.left), (10, Some(10), Some(0)));
     assert_eq!(stats.why, ["containers: 10 of 10 (node.containers_max): starts are refused"]);
     // Those that are created have their places already.
@@ -216,8 +216,8 @@ fn a_shim_of_an_engines_own_counts_and_is_not_refused() {
     for id in &ids {
         node.shim("run", id, &bundle);
     }
-    wait_for("both", LONG, || node.stats().running.used == 2);
-    assert_eq!(node.stats().running.left, Some(0));
+    wait_for("both", LONG, || node.node_status().running.used == 2);
+    assert_eq!(node.node_status().running.left, Some(0));
     refused(launch(&node, &node.id("c"), &bundle, Mode::Run), &["containers: 2 run or are about to, of 1 that may"]);
     for id in &ids {
         node.remove(id, true).unwrap();

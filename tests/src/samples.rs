@@ -23,7 +23,7 @@ impl Samples {
     /// # Panics
     /// If the answer makes no sense, or none comes.
     #[track_caller]
-    pub fn next(&mut self) -> Result<Vec<ContainerStats>, ApiError> {
+    pub fn take(&mut self) -> Result<Vec<ContainerStats>, ApiError> {
         let mut all = Vec::new();
         loop {
             match self.client.receive() {
@@ -47,7 +47,7 @@ impl Samples {
     pub fn until(&mut self, what: &str, wanted: impl Fn(&ContainerStats) -> bool) -> ContainerStats {
         let (end, mut last) = (Instant::now() + LONG, None);
         while Instant::now() < end {
-            last = self.next().unwrap().pop();
+            last = self.take().unwrap().pop();
             if let Some(stats) = last.as_ref().filter(|stats| wanted(stats)) {
                 return stats.clone();
             }
@@ -81,7 +81,7 @@ impl Node {
     /// What the collector answered.
     #[track_caller]
     pub fn stats(&self, ids: &[ContainerId]) -> Result<Vec<ContainerStats>, ApiError> {
-        self.samples(ids, None).next()
+        self.samples(ids, None).take()
     }
 
     /// How the machine is.

@@ -44,10 +44,10 @@ fn cpu(node: &Node, runtime: &Runtime, quota: bool) {
     let burns = launch(node, runtime, "burns", Bundle::new(node, "burns").sh("while :; do :; done").with(limited));
     let sleeps = launch(node, runtime, "sleeps", Bundle::new(node, "sleeps").sleeping());
     let mut samples = node.samples(&[burns.clone(), sleeps.clone()], Some(PERIOD));
-    let mut taken = vec![samples.next().unwrap()];
+    let mut taken = vec![samples.take().unwrap()];
     assert!(taken[0].iter().all(|stats| stats.cpu_of_core.is_none() && stats.cpu_of_all.is_none()), "{taken:?}");
     assert_eq!(taken[0].iter().map(|stats| &stats.id).collect::<Vec<_>>(), [&burns, &sleeps], "as they were named");
-    (0..6).for_each(|_| taken.push(samples.next().unwrap()));
+    (0..6).for_each(|_| taken.push(samples.take().unwrap()));
     drop(samples);
     let cpus = std::thread::available_parallelism().unwrap().get() as f64;
     for pair in taken.windows(2) {

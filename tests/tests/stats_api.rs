@@ -56,14 +56,14 @@ fn periods_go_on_until_the_last_one_that_was_named_is_gone() {
         node.run(id, &Bundle::new(&node, id.as_str()).sleeping().write());
     }
     for period in [99, 0, 86_400_001] {
-        let error = node.samples(&[], Some(Duration::from_millis(period))).next().unwrap_err();
+        let error = node.samples(&[], Some(Duration::from_millis(period))).take().unwrap_err();
         assert_eq!(error.code, ErrorCode::Invalid, "{error}");
     }
     let mut samples = node.samples(&[a.clone(), b.clone()], Some(SHORTEST));
-    let mut last = samples.next().unwrap();
+    let mut last = samples.take().unwrap();
     assert!(last.iter().all(|stats| stats.cpu_of_core.is_none()), "{last:?}");
     for _ in 0..5 {
-        let next = samples.next().unwrap();
+        let next = samples.take().unwrap();
         assert!(next[0].at > last[0].at && next.iter().all(|stats| stats.cpu_of_core.is_some()), "{next:?}");
         last = next;
     }
@@ -71,7 +71,7 @@ fn periods_go_on_until_the_last_one_that_was_named_is_gone() {
         node.kill(id, 9);
         node.wait_state(id, State::Stopped);
         node.remove(id, false).unwrap();
-        wait_for("a sample without it, or none", LONG, || match samples.next() {
+        wait_for("a sample without it, or none", LONG, || match samples.take() {
             Ok(rows) => left > 0 && rows.len() == left,
             Err(error) => left == 0 && error.code == ErrorCode::NoSuchContainer,
         });
@@ -115,7 +115,7 @@ fn nobody_listens_and_nothing_is_sampled() {
     let mut lines = BufReader::new(stream).lines();
     let before = wakeups(pid);
     for _ in 0..10 {
-        assert_eq!(frames.next().unwrap()[0].id, id);
+        assert_eq!(frames.take().unwrap()[0].id, id);
         assert!(lines.next().unwrap().unwrap().starts_with("{\"stats\":{\"containers\":[{"));
     }
     assert!(wakeups(pid) >= before + 10, "this test would not see it sample");
@@ -140,7 +140,7 @@ fn no_runtime_is_executed() {
     let before = fs::read_to_string(&log).unwrap();
     assert!(before.contains("create") && before.contains("start"), "{before}");
     let mut samples = node.samples(&[], Some(SHORTEST));
-    (0..5).for_each(|_| assert_eq!(samples.next().unwrap().len(), 1));
+    (0..5).for_each(|_| assert_eq!(samples.take().unwrap().len(), 1));
     let _ = (node.stats(std::slice::from_ref(&id)).unwrap(), node.node_stats());
     drop(samples);
     assert_eq!(fs::read_to_string(&log).unwrap(), before);

@@ -169,7 +169,7 @@ mod tests {
     fn v2() {
         let dir = tempfile::tempdir().unwrap();
         let unified = cgroup(dir.path(), "", &V2);
-        assert_eq!(Reader::default().used(&[unified.clone()], &nobody()), SEEN);
+        assert_eq!(Reader::default().used(std::slice::from_ref(&unified), &nobody()), SEEN);
         fs::write(unified.dir.join("memory.max"), "2000\n").unwrap();
         fs::remove_file(unified.dir.join("pids.current")).unwrap();
         let limited = Used { memory_limit: Some(2000), pids: Some(5), ..SEEN };

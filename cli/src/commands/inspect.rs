@@ -94,7 +94,8 @@ fn rendered(container: &ContainerInfo) -> String {
     row("status", container.status.map(|status| show::status(&status)));
     row("source", container.source.and_then(|source| text(&source)));
     row("out of memory", container.oom_killed.and_then(yes));
-    row("created", text(&container.created_at));
+    // Not known of one that is pending.
+    row("created", Some(container.created_at).filter(|at| at.0 != 0).and_then(|at| text(&at)));
     row("started", container.started_at.and_then(|at| text(&at)));
     row("exited", container.exited_at.and_then(|at| text(&at)));
     row("ran for", container.ran_ns.map(show::duration));

@@ -91,6 +91,9 @@ impl Failure {
             Self::Unconfirmed(_) => BAD_USAGE,
             Self::Api(ApiError { exit_code: code @ 125..=127, .. }) => *code,
             _ if launching => NOT_THE_CONTAINER,
+            Self::Api(error) => error.code.exit_code(),
+            Self::Late(_) => ErrorCode::TimedOut.exit_code(),
+            Self::Denied(_) => ErrorCode::Denied.exit_code(),
             _ => 1,
         }
     }
@@ -111,7 +114,7 @@ mod tests {
         let runtime = Failure::Api(ApiError { code: ErrorCode::RuntimeFailed, message: String::new(), exit_code: 127 });
         assert_eq!((runtime.exit_code(true), runtime.exit_code(false)), (127, 127));
         let taken = Failure::Api(ApiError::new(ErrorCode::AlreadyExists, "taken"));
-        assert_eq!((taken.exit_code(true), taken.exit_code(false)), (125, 1));
+        assert_eq!((taken.exit_code(true), taken.exit_code(false)), (125, 4));
         let down = Failure::NotRunning("/run/sexton/sextond.sock".into());
         assert_eq!((down.exit_code(true), down.exit_code(false)), (125, 1));
         assert_eq!(
@@ -119,6 +122,11 @@ mod tests {
             "sextond is not running (no answer at /run/sexton/sextond.sock): \
              start it with `systemctl start sextond` or `sextond &`"
         );
+        let full = Failure::Api(ApiError::new(ErrorCode::Full, "full"));
+        assert_eq!((full.exit_code(true), full.exit_code(false)), (125, 10));
+        let late = Failure::Late(Duration::ZERO);
+        assert_eq!((late.exit_code(true), late.exit_code(false)), (125, 13));
+        assert_eq!(Failure::Denied("/s".into()).exit_code(false), 18);
         assert_eq!(Failure::TimedOut(String::new()).exit_code(false), 124);
         assert_eq!(Failure::Unconfirmed(String::new()).exit_code(false), 2);
     }

@@ -12,6 +12,7 @@ mod follow;
 mod forward;
 mod output;
 mod program;
+mod progress;
 mod removal;
 mod show;
 mod signal;

@@ -2,9 +2,11 @@
 
 use crate::{exit::Backoff, overseer::Overseer, watch::Names};
 use rustix::fs::inotify::WatchFlags;
-use sexton_common::ContainerId;
 use std::{io, path::Path, sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
 
 /// When what could not be read is looked at again.
 const AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
@@ -22,46 +24,88 @@ impl Births {
         Names::watch(containers, WatchFlags::MOVED_TO).map(Self)
     }
 
-    /// Hands every new container to the overseer, for ever. With `incomplete`, and whenever one cannot be
-    /// read, all are looked at again a little later.
-    pub async fn serve(self, overseer: Arc<Overseer>, incomplete: bool) {
+    /// Hands every new container to the overseer, for ever. What cannot be read is looked at again a little later.
+    pub async fn serve(self, overseer: Arc<Overseer>) {
         let cancel = overseer.cx.cancel.clone();
-        let mut failures = 0;
-        let mut scan_at = incomplete.then(Instant::now);
+        let mut births = Some(self.0);
+        // Beside each other: a look at one that hangs holds up nobody (I7).
+        let mut looks = JoinSet::new();
+        let (mut failures, mut unlisted, mut again_at, mut under_way) = (0, false, None, false);
         loop {
-            let births = tokio::select! {
-                () = cancel.cancelled() => return,
-                births = self.0.next() => births,
-                () = sleep_until(scan_at.unwrap_or_else(Instant::now)), if scan_at.is_some() => Ok(None),
-            };
-            let complete = match births {
-                Ok(Some(names)) => take_all(&overseer, &names).await,
-                // It is time, or the kernel's queue was full and something is missing.
-                Ok(None) => {
-                    scan_at = None;
-                    let scanned = overseer.rediscover().await;
-                    failures = if scanned.as_ref().is_ok_and(|scan| scan.unread == 0) { 0 } else { failures + 1 };
-                    failures == 0
-                }
-                Err(e) => {
-                    tracing::error!(error = %e, "new containers are heard of by announcement only from now on");
-                    return;
-                }
-            };
-            if !complete {
-                scan_at.get_or_insert(Instant::now() + AGAIN.delay(failures));
+            let undecided = unlisted || !overseer.cx.board.pending().is_empty();
+            if undecided && again_at.is_none() && !under_way {
+                failures += 1;
+                again_at = Some(Instant::now() + AGAIN.delay(failures));
             }
+            let what = tokio::select! {
+                () = cancel.cancelled() => return,
+                heard = next(births.as_ref()) => match heard {
+                    Ok(Some(names)) => Look::At(names),
+                    // The kernel's queue was full: something is missing.
+                    Ok(None) => Look::AtAll,
+                    Err(e) => {
+                        tracing::error!(error = %e, "new containers are heard of by announcement only from now on");
+                        births = None;
+                        continue;
+                    }
+                },
+                Some(done) = looks.join_next() => {
+                    match done {
+                        Ok(Done::Listed(listed)) => (unlisted, under_way) = (!listed, false),
+                        Ok(Done::Again) | Err(_) => under_way = false,
+                        Ok(Done::Once) => {}
+                    }
+                    if !unlisted && overseer.cx.board.pending().is_empty() {
+                        failures = 0;
+                    }
+                    continue;
+                }
+                () = sleep_until(again_at.unwrap_or_else(Instant::now)), if again_at.is_some() => {
+                    again_at = None;
+                    if unlisted { Look::AtAll } else { Look::Again }
+                }
+            };
+            under_way |= !matches!(what, Look::At(_));
+            looks.spawn(look(overseer.clone(), what));
         }
     }
 }
 
-async fn take_all(overseer: &Arc<Overseer>, names: &[String]) -> bool {
-    let mut complete = true;
-    for id in names.iter().filter_map(|name| name.parse::<ContainerId>().ok()) {
-        if let Err(e) = overseer.discover(&id).await {
-            tracing::error!(%id, error = %e, "a container cannot be read now: tried again");
-            complete = false;
+enum Look {
+    At(Vec<String>),
+    AtAll,
+    Again,
+}
+
+enum Done {
+    Once,
+    Listed(bool),
+    Again,
+}
+
+async fn next(births: Option<&Names>) -> io::Result<Option<Vec<String>>> {
+    match births {
+        Some(births) => births.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn look(overseer: Arc<Overseer>, what: Look) -> Done {
+    match what {
+        Look::At(names) => {
+            overseer.look_at(names.iter().filter_map(|name| name.parse().ok()).collect()).await;
+            Done::Once
+        }
+        Look::AtAll => {
+            let listed = overseer.rediscover().await;
+            if let Err(e) = &listed {
+                tracing::error!(error = %e, "the containers' directory cannot be listed now: tried again");
+            }
+            Done::Listed(listed.is_ok())
+        }
+        Look::Again => {
+            overseer.look_at(overseer.cx.board.pending()).await;
+            Done::Again
         }
     }
-    complete
 }

@@ -3,13 +3,15 @@
 //! Subscribers list, then watch. They read from one bounded ring by sequence number, so a slow one costs
 //! nothing: when it comes back and the ring has moved on, it is told so and gets a fresh snapshot.
 
+use crate::backend::Seen;
 use sexton_common::{
     ContainerId, WallTime,
+    instance::Ended,
     time::boot_ns,
-    wire::{ContainerInfo, Event, EventKind},
+    wire::{ContainerInfo, Event, EventKind, RestartInfo, State},
 };
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::watch;
@@ -27,8 +29,13 @@ pub struct Board {
 #[derive(Debug)]
 struct Inner {
     containers: BTreeMap<ContainerId, Arc<ContainerInfo>>,
+    /// Of those that come back.
+    restarts: HashMap<ContainerId, RestartInfo>,
+    watchers: HashMap<ContainerId, watch::Sender<Seen>>,
     ring: VecDeque<Arc<Event>>,
     seq: u64,
+    /// Changes when something is pending no more.
+    decided: watch::Sender<()>,
 }
 
 /// What a subscriber gets next.
@@ -49,11 +56,58 @@ impl Inner {
         if shown.is_some_and(|shown| shown.generation > container.generation) {
             return;
         }
-        if removed {
-            self.containers.remove(&container.id);
+        self.tell(container, removed);
+        let before = if removed {
+            self.containers.remove(&container.id)
         } else {
-            self.containers.insert(container.id.clone(), Arc::new(container.clone()));
+            self.containers.insert(container.id.clone(), Arc::new(container.clone()))
+        };
+        if before.is_some_and(|info| info.state == State::Pending) {
+            self.decided.send_replace(());
         }
+    }
+
+    /// Tells whoever watches this container's runs.
+    fn tell(&mut self, container: &ContainerInfo, gone: bool) {
+        let Some(watcher) = self.watchers.get(&container.id) else { return };
+        if watcher.is_closed() {
+            self.watchers.remove(&container.id);
+        } else {
+            watcher.send_replace(Seen { gone, ..seen(container) });
+        }
+    }
+
+    /// With what is known of its coming back.
+    fn complete(&self, mut container: ContainerInfo) -> ContainerInfo {
+        let restart = self.restarts.get(&container.id);
+        let comes = restart.is_some_and(|restart| restart.next_start.is_some());
+        container.state = match container.state {
+            State::Stopped if comes => State::Restarting,
+            State::Restarting if !comes => State::Stopped,
+            state => state,
+        };
+        container.restart = restart.cloned().map(Box::new);
+        container
+    }
+
+    fn is_pending(&self, id: &ContainerId) -> bool {
+        self.containers.get(id).is_some_and(|info| info.state == State::Pending)
+    }
+}
+
+fn seen(info: &ContainerInfo) -> Seen {
+    let ended = info.status.map(|status| Ended {
+        generation: info.generation,
+        status,
+        exited: info.exited_at,
+        ran_ns: info.ran_ns,
+    });
+    Seen {
+        generation: info.generation,
+        ended,
+        clean: matches!(info.state, State::Stopped | State::Restarting),
+        in_gc: info.state == State::Gc,
+        gone: false,
     }
 }
 
@@ -61,7 +115,14 @@ impl Default for Board {
     fn default() -> Self {
         // Microseconds since boot: higher than what any collector before us in this boot can have given out.
         let seq = boot_ns() / 1000;
-        let inner = Inner { containers: BTreeMap::new(), ring: VecDeque::new(), seq };
+        let inner = Inner {
+            containers: BTreeMap::new(),
+            restarts: HashMap::new(),
+            watchers: HashMap::new(),
+            ring: VecDeque::new(),
+            seq,
+            decided: watch::channel(()).0,
+        };
         Self { inner: Mutex::new(inner), latest: watch::channel(seq).0 }
     }
 }
@@ -76,6 +137,7 @@ impl Board {
     pub fn publish(&self, kind: EventKind, container: ContainerInfo) {
         let mut inner = self.lock();
         inner.seq += 1;
+        let container = inner.complete(container);
         let event = Event { seq: inner.seq, at: WallTime::now(), kind, container };
         inner.show(&event.container, kind == EventKind::Removed);
         if inner.ring.len() == RING {
@@ -87,20 +149,85 @@ impl Board {
 
     /// A change that nobody needs to be told of.
     pub fn update(&self, container: ContainerInfo) {
-        self.lock().show(&container, false);
+        let mut inner = self.lock();
+        let container = inner.complete(container);
+        inner.show(&container, false);
+    }
+
+    /// What is known of a container's coming back, or that it never does.
+    pub fn restart_is(&self, id: &ContainerId, restart: Option<RestartInfo>) {
+        let mut inner = self.lock();
+        match restart {
+            Some(restart) => drop(inner.restarts.insert(id.clone(), restart)),
+            None => drop(inner.restarts.remove(id)),
+        }
+        if let Some(shown) = inner.containers.get(id).map(|shown| shown.as_ref().clone()) {
+            let shown = inner.complete(shown);
+            inner.containers.insert(id.clone(), Arc::new(shown));
+        }
+    }
+
+    /// A container that has no run now and is shown all the same, since it may get another.
+    pub fn hollow(&self, container: ContainerInfo) {
+        let mut inner = self.lock();
+        let container = inner.complete(container);
+        inner.show(&container, false);
+        inner.tell(&container, true);
+    }
+
+    /// How a container's runs do, from now on.
+    pub fn watch(&self, id: &ContainerId) -> watch::Receiver<Seen> {
+        let mut inner = self.lock();
+        let now = inner.containers.get(id).map(|info| seen(info)).unwrap_or_default();
+        inner.watchers.entry(id.clone()).or_insert_with(|| watch::channel(now).0).subscribe()
     }
 
     /// A run of which nobody was told.
     pub fn forget(&self, id: &ContainerId, generation: u64) {
         let mut inner = self.lock();
-        if inner.containers.get(id).is_some_and(|shown| shown.generation == generation) {
+        if let Some(shown) = inner.containers.get(id).filter(|shown| shown.generation == generation).cloned() {
             inner.containers.remove(id);
+            inner.tell(&shown, true);
+        }
+    }
+
+    /// Found on disk, and still being looked at. What is known stays as it is.
+    pub fn pend(&self, ids: impl IntoIterator<Item = ContainerId>) {
+        let mut inner = self.lock();
+        for id in ids {
+            inner.containers.entry(id).or_insert_with_key(|id| Arc::new(ContainerInfo::pending(id.clone())));
+        }
+    }
+
+    /// Whether it is still being looked at.
+    pub fn is_pending(&self, id: &ContainerId) -> bool {
+        self.lock().is_pending(id)
+    }
+
+    /// All that are still being looked at.
+    pub fn pending(&self) -> Vec<ContainerId> {
+        let inner = self.lock();
+        let pending = inner.containers.iter().filter(|(_, info)| info.state == State::Pending);
+        pending.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Waits until it is known what it is, or that it is nothing.
+    pub async fn decided(&self, id: &ContainerId) {
+        let mut decided = self.lock().decided.subscribe();
+        while self.is_pending(id) {
+            // The sender is ours: it cannot be gone.
+            let _ = decided.changed().await;
         }
     }
 
     /// One container.
     pub fn get(&self, id: &ContainerId) -> Option<Arc<ContainerInfo>> {
         self.lock().containers.get(id).cloned()
+    }
+
+    /// Looks at each, which must not take long.
+    pub fn each(&self, look: impl FnMut(&ContainerInfo)) {
+        self.lock().containers.values().map(Arc::as_ref).for_each(look);
     }
 
     /// All containers, in the order of their ids, and the last event that is in what they show.
@@ -153,37 +280,11 @@ impl Board {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
-    use sexton_common::wire::State;
 
     pub fn info(id: &str) -> ContainerInfo {
-        ContainerInfo {
-            id: id.parse().unwrap(),
-            generation: 1,
-            state: State::Running,
-            pid: None,
-            shim_pid: None,
-            status: None,
-            source: None,
-            oom_killed: None,
-            created_at: WallTime(0),
-            started_at: None,
-            exited_at: None,
-            ran_ns: None,
-            bundle: "/b".into(),
-            runtime: "runc".into(),
-            auto_remove: false,
-            foreign: false,
-            attempts: 0,
-            in_the_way: None,
-            usage: None,
-            memory_peak: None,
-            cpu_ns: None,
-            started_ns: None,
-            command: Vec::new(),
-            restart: None,
-        }
+        ContainerInfo { generation: 1, state: State::Running, ..ContainerInfo::pending(id.parse().unwrap()) }
     }
 
     #[test]
@@ -227,5 +328,23 @@ mod tests {
         let id = "c".parse().unwrap();
         assert!(board.exited_lately(&id, 1).is_some());
         assert!(board.exited_lately(&id, 2).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_pending_gives_way_to_whatever_is_known_of_it() {
+        let board = Board::default();
+        let [known, found, nothing] = ["known", "found", "nothing"].map(|id| id.parse::<ContainerId>().unwrap());
+        board.update(info("known"));
+        board.pend([known.clone(), found.clone(), nothing.clone()]);
+        assert_eq!(board.pending(), [found.clone(), nothing.clone()]);
+        assert_eq!(board.get(&known).unwrap().generation, 1);
+        board.decided(&known).await;
+        let both = async { tokio::join!(board.decided(&found), board.decided(&nothing)) };
+        let mut both = std::pin::pin!(both);
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(1), &mut both).await.is_err());
+        board.publish(EventKind::Started, info("found"));
+        board.publish(EventKind::Removed, ContainerInfo::pending(nothing.clone()));
+        both.await;
+        assert!(board.pending().is_empty() && board.get(&nothing).is_none());
     }
 }

@@ -2,7 +2,10 @@
 
 mod restart;
 
-use crate::instance::Rules;
+use crate::{
+    instance::Rules,
+    node::{NodeFile, Watermarks},
+};
 use clap::Parser;
 use restart::RestartFile;
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -47,6 +50,8 @@ struct File {
     exit: ExitFile,
     restart: RestartFile,
     gc: GcFile,
+    stats: StatsFile,
+    node: NodeFile,
     kernel: KernelFile,
 }
 
@@ -55,6 +60,13 @@ struct File {
 struct KernelFile {
     pidfd_info_exit: Option<bool>,
     boot_id: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct StatsFile {
+    #[serde(deserialize_with = "duration")]
+    disk_timeout: Option<Duration>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -104,12 +116,15 @@ pub struct Config {
     /// The longest delay.
     pub backoff_max: Duration,
     /// When containers with a restart policy come back.
-    #[allow(dead_code, reason = "its first reader is about to come")]
     pub restart: Rules,
     /// What a clean-up command may take.
     pub command_timeout: Duration,
+    /// What counting one container's files may take.
+    pub disk_timeout: Duration,
     /// Where what nobody owns any more is looked for.
     pub scan: ScanConfig,
+    /// When this node is full.
+    pub node: Watermarks,
     /// Taken for this boot's id, so that tests can have a reboot.
     pub boot_id: Option<BootId>,
 }
@@ -153,6 +168,9 @@ pub enum ConfigError {
     /// Not a boot id.
     #[error("kernel.boot_id {0:?} is not a boot id: see /proc/sys/kernel/random/boot_id")]
     BootId(String),
+    /// Watermarks that do not go together.
+    #[error("{0}")]
+    Watermarks(String),
     /// A place that is too wide.
     #[error("gc: {} is not an absolute path below the root", .0.display())]
     Root(PathBuf),
@@ -203,7 +221,9 @@ impl Config {
             backoff_max: max,
             restart: file.restart.rules()?,
             command_timeout: file.gc.command_timeout.unwrap_or(Duration::from_secs(60)),
+            disk_timeout: file.stats.disk_timeout.unwrap_or(Duration::from_secs(10)),
             scan: scan(file.gc)?,
+            node: file.node.watermarks().map_err(ConfigError::Watermarks)?,
             boot_id: file
                 .kernel
                 .boot_id
@@ -271,6 +291,8 @@ mod tests {
             ("[gc]\nmount_roots = ['x']", "absolute"),
             ("[kernel]\nboot_id = 'x'", "boot id"),
             ("state_dir = '/d'", "both"),
+            ("[node]\nmemory_high = '1MiB'\nmemory_low = '1GiB'", "node.memory_low"),
+            ("[node]\nmemory_hihg = '1MiB'", "memory_hihg"),
         ] {
             let error = load(text).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");

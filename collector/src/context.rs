@@ -7,8 +7,10 @@ use crate::{
     config::{Config, ScanConfig},
     gc::Gc,
     keeper,
+    node::Node,
     runtimes::{Lanes, Runtimes},
     seats::{Rank, Seat},
+    stats::Stats,
     store::Store,
     surplus::Surplus,
 };
@@ -36,7 +38,7 @@ pub struct Context {
     /// Since when the collector runs.
     pub since: WallTime,
     /// What everybody may know.
-    pub board: Board,
+    pub board: Arc<Board>,
     /// What work is done with.
     pub tools: Tools,
     /// Cleans up.
@@ -45,8 +47,12 @@ pub struct Context {
     pub budget: Budget,
     /// Watches what there is no descriptor for, and knows who has one.
     pub surplus: Arc<Surplus>,
+    /// Whether there is room for more.
+    pub node: Node,
     /// A permit for each launch that is under way.
     pub launches: Semaphore,
+    /// What those who sample share.
+    pub stats: Stats,
     /// Cancelled when the collector stops.
     pub cancel: CancellationToken,
     /// Where pidfds outlive us.
@@ -82,12 +88,14 @@ impl Context {
         Self {
             layout: config.layout.clone(),
             since: WallTime::now(),
-            board: Board::default(),
+            board: Arc::default(),
             tools,
             gc,
             budget,
             surplus: Surplus::new(budget),
+            node: Node::new(&config.layout, config.node),
             launches: Semaphore::new(budget.launches),
+            stats: Stats::new(budget.threads, config.disk_timeout, cancel.clone()),
             cancel,
             store,
             keeper: keeper::of_this_process(),

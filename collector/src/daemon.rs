@@ -8,6 +8,7 @@ use crate::{
     config::{Args, Config},
     context::{Context, Tools},
     gc::{self, Gc},
+    instance::Disk,
     keeper,
     logging::Levels,
     notify, orphans,
@@ -24,6 +25,7 @@ use rustix::{
 use sd_notify::NotifyState;
 use sexton_common::{
     Layout,
+    identity::BootId,
     private::{NotPrivate, private_dir},
     unborn::has_open,
 };
@@ -96,9 +98,15 @@ pub async fn run(
     store: Store,
 ) -> Result<(), Fatal> {
     let layout = &config.layout;
-    for dir in
-        [layout.state(), layout.data(), &layout.containers(), &layout.quarantine(), &layout.gc(), &layout.lasting()]
-    {
+    for dir in [
+        layout.state(),
+        layout.data(),
+        &layout.containers(),
+        &layout.quarantine(),
+        &layout.gc(),
+        &layout.lasting(),
+        &layout.instances(),
+    ] {
         private_dir(dir)?;
     }
     let _thread = Blocking::keep_a_thread();
@@ -123,7 +131,9 @@ pub async fn run(
     let gc = Gc::new(layout.clone(), threads, lanes, config.command_timeout, tasks.clone());
     let info_exit = config.pidfd_info_exit && Probe::run().pidfd_info_exit;
     let context = Context::new(&config, tools, gc, cancel.clone(), store, info_exit, budget);
-    let overseer = Overseer::new(context, tasks);
+    let instances = Disk::load(layout).map_err(failed(format!("read {}", layout.instances().display())))?;
+    let boot = BootId::current().map_err(failed("read the boot id"))?;
+    let overseer = Overseer::new(context, tasks, boot, config.restart, instances);
     let cx = overseer.cx.clone();
     overseer.tasks.spawn(async move {
         tokio::select! {
@@ -152,6 +162,15 @@ pub async fn run(
     if tokio::time::timeout(PREDECESSOR_WITHIN, ended).await.is_err() {
         tracing::warn!("what a killed sextond has left cannot be looked for: /proc hangs");
     }
+    overseer
+        .cx
+        .tools
+        .blocking
+        .run("read whether there is maintenance", {
+            let cx = overseer.cx.clone();
+            move || cx.node.load(&cx.layout)
+        })
+        .await;
     // Before the scan: what an earlier collector was at is taken up by the containers' own tasks.
     let left = overseer.cx.tools.blocking.run("read what is to be cleaned", {
         let cx = overseer.cx.clone();
@@ -159,10 +178,12 @@ pub async fn run(
     });
     let left = left.await.map_err(failed(format!("read {}", layout.gc().display())))?;
     gc::restore(&overseer.cx, left.entries);
-    let scan = overseer.rediscover().await.map_err(failed(format!("scan {}", layout.containers().display())))?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), state = %layout.state().display(), containers = overseer.cx.board.figures().0, pidfd_info_exit = info_exit, stored = overseer.cx.store.len(), "ready");
+    overseer.rediscover().await.map_err(failed(format!("scan {}", layout.containers().display())))?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), state = %layout.state().display(), containers = overseer.cx.board.figures().0, pending = overseer.cx.board.pending().len(), pidfd_info_exit = info_exit, stored = overseer.cx.store.len(), "ready");
     gc::take_up(&overseer.cx, left.launches).await;
-    overseer.tasks.spawn(births.serve(overseer.clone(), scan.unread > 0));
+    // What is there has been taken up with its run; the rest has none.
+    overseer.instances.take_up(|id| !overseer.is_pending(id));
+    overseer.tasks.spawn(births.serve(overseer.clone()));
     let store = &overseer.cx.store;
     store.say("READY=1\n".into());
 

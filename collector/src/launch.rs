@@ -1,6 +1,6 @@
 //! Launching: the collector execs a shim, as any engine would.
 
-use crate::{overseer::Overseer, sys};
+use crate::{node, overseer::Overseer, sys};
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::Rlimit;
 use sexton_common::{
@@ -8,7 +8,7 @@ use sexton_common::{
     launch::{Mode, OnShimDeath, Stdio},
     wire::{ApiError, ErrorCode, LaunchRequest, Launched, Reply},
 };
-use std::{os::fd::OwnedFd, process, time::Duration};
+use std::{os::fd::OwnedFd, process, sync::Arc, time::Duration};
 use tokio::{process::Command, time::timeout};
 
 /// Where a launched container's own streams are passed to the shim.
@@ -18,11 +18,30 @@ const TURN_WITHIN: Duration = Duration::from_secs(10);
 /// What the shim needs besides its runtime's steps.
 const SLACK: Duration = Duration::from_secs(20);
 
+/// Launches, if this node takes containers.
+///
+/// # Errors
+/// As [`launch`], and why the node does not.
+pub async fn admitted(
+    overseer: &Arc<Overseer>,
+    request: LaunchRequest,
+    streams: Vec<OwnedFd>,
+    nofile: Rlimit,
+) -> Result<Reply, ApiError> {
+    let place = node::admit(&overseer.cx, &request.id).await?;
+    let reply = launch(overseer, request, streams, nofile).await?;
+    if let Reply::Launched(launched) = &reply {
+        node::seen(overseer, &launched.id, launched.generation).await;
+    }
+    drop(place);
+    Ok(reply)
+}
+
 /// Runs a shim and waits for its word.
 ///
 /// # Errors
 /// The shim's own message and exit code, or that there is no shim.
-pub async fn launch(
+async fn launch(
     overseer: &Overseer,
     request: LaunchRequest,
     streams: Vec<OwnedFd>,

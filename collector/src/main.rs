@@ -1,7 +1,7 @@
 //! sextond: hears every shim, handles exits in parallel, cleans up, serves the API.
 
 mod api;
-#[allow(dead_code, reason = "its first client is about to come")]
+
 mod backend;
 mod births;
 mod blocking;
@@ -14,11 +14,11 @@ mod daemon;
 mod exit;
 mod foreign;
 mod gc;
-#[allow(dead_code, reason = "its first client is about to come")]
 mod instance;
 mod keeper;
 mod launch;
 mod logging;
+mod node;
 mod notify;
 mod orphans;
 mod overseer;
@@ -26,6 +26,7 @@ mod probe;
 mod recover;
 mod runtimes;
 mod seats;
+mod stats;
 mod store;
 mod surplus;
 mod sys;

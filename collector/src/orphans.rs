@@ -29,6 +29,8 @@ pub fn adopt(overseer: &Arc<Overseer>) -> io::Result<()> {
         let mut zombies = Zombies::default();
         loop {
             let (awaited, shims) = cx.board.processes();
+            // It may be the init of one that is still being looked at.
+            let unknown = if cx.board.pending().is_empty() { Fate::Later } else { Fate::Never };
             let begin = Instant::now();
             // In `/proc`, for every child: not on the event loop.
             let look = move || {
@@ -39,7 +41,7 @@ pub fn adopt(overseer: &Arc<Overseer>) -> io::Result<()> {
                     // runtime left behind.
                     () if zombies::is_of_our_session(stat) => Fate::Later,
                     () if shims.contains(&pid) || zombies::is_done_shim(pid, stat) => Fate::Now,
-                    () => Fate::Later,
+                    () => unknown,
                 };
                 let next = zombies.reap(PATIENCE, fate);
                 (zombies, next)

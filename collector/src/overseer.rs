@@ -1,20 +1,24 @@
 //! The map from container to task, and nothing else.
 
 mod looks;
+mod search;
 
 use crate::{
+    backend::Shims,
     container::{Answer, Facts, Mailbox, Message, Phase, Post, Task, Wish, WishKind, is_of, no_such},
     context::Context,
-    recover::{self, Scan},
+    instance::{Around, Disk, Instances, Rules},
     store::Name,
 };
 use sexton_common::{
-    ContainerId,
-    wire::{ApiError, ContainerInfo, ErrorCode, EventKind, State},
+    ContainerId, Stamp,
+    durable::ReadError,
+    identity::BootId,
+    instance::Instance,
+    wire::{ANNOUNCE_TIMEOUT, ApiError, ContainerInfo, ErrorCode, EventKind, State},
 };
 use std::{
     collections::HashMap,
-    io,
     os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -33,10 +37,25 @@ pub struct Overseer {
     /// Every task of the collector.
     pub tasks: TaskTracker,
     map: Mutex<HashMap<ContainerId, Handle>>,
-    ready: watch::Sender<bool>,
+    looked: watch::Sender<Looked>,
+    readers: search::Readers,
     killed: Mutex<looks::Pace>,
+    /// Containers that come back.
+    pub instances: Instances,
 }
 
+/// How far the first look at what lies on disk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Looked {
+    Nowhere,
+    /// All names are on the board.
+    AtNames,
+    /// So is everything that could be read.
+    AtAll,
+}
+
+/// How long a client waits until it is known what its container is.
+const KNOWN_WITHIN: Duration = Duration::from_secs(5);
 /// How long a shim that has undone its launch may take to leave.
 const UNDONE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -47,39 +66,75 @@ struct Handle {
 }
 
 impl Overseer {
-    /// With no container yet.
+    /// With no container yet, and with the instances that an earlier collector has left.
     #[must_use]
-    pub fn new(cx: Context, tasks: TaskTracker) -> Arc<Self> {
-        let ready = watch::channel(false).0;
-        Arc::new(Self { cx: Arc::new(cx), tasks, map: Mutex::default(), ready, killed: Mutex::default() })
+    pub fn new(cx: Context, tasks: TaskTracker, boot: BootId, rules: Rules, found: Vec<Instance>) -> Arc<Self> {
+        let (looked, readers) = (watch::channel(Looked::Nowhere).0, search::Readers::of(&cx.budget));
+        let cx = Arc::new(cx);
+        Arc::new_cyclic(|overseer| {
+            let around = Around {
+                board: cx.board.clone(),
+                book: Arc::new(Disk::new(cx.layout.clone(), cx.tools.blocking.clone())),
+                backends: Arc::new(Shims::new(overseer.clone())),
+                rules,
+                boot,
+                tasks: tasks.clone(),
+                cancel: cx.cancel.clone(),
+                changed: cx.node.changed(),
+                clock: Stamp::now,
+            };
+            let instances = Instances::new(around, found);
+            Self { cx, tasks, map: Mutex::default(), looked, readers, killed: Mutex::default(), instances }
+        })
     }
 
     fn map(&self) -> MutexGuard<'_, HashMap<ContainerId, Handle>> {
         self.map.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until what lay on disk at start has been found.
-    pub async fn ready(&self) {
-        // The sender is ours: it cannot be gone.
-        let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
+    /// Waits until the name of everything that lay on disk at start is on the board. No container is waited for.
+    pub async fn listed(&self) {
+        self.looked(Looked::AtNames).await;
     }
 
-    /// Finds every container on disk. One that is announced meanwhile is taken once.
+    /// Waits until everything that lay on disk at start has been looked at; what could not be read in time is still
+    /// pending then.
+    pub async fn ready(&self) {
+        self.looked(Looked::AtAll).await;
+    }
+
+    async fn looked(&self, far: Looked) {
+        // The sender is ours: it cannot be gone.
+        let _ = self.looked.subscribe().wait_for(|looked| *looked >= far).await;
+    }
+
+    fn is_ready(&self) -> bool {
+        *self.looked.borrow() == Looked::AtAll
+    }
+
+    /// Whether something of this name lies on disk, and nobody knows yet what: an earlier run may live. See
+    /// [`crate::board::Board::decided`].
+    #[must_use]
+    pub fn is_pending(&self, id: &ContainerId) -> bool {
+        self.cx.board.is_pending(id)
+    }
+
+    /// Waits until it is known what a container is, but not for long.
     ///
     /// # Errors
-    /// If the containers' directory cannot be listed; a container that cannot be read only costs itself.
-    pub async fn rediscover(self: &Arc<Self>) -> io::Result<Scan> {
-        let (layout, first) = (self.cx.layout.clone(), !*self.ready.borrow());
-        let scan = move || recover::scan(&layout, first);
-        let mut scan = self.cx.tools.blocking.run("scan the state directory", scan).await?;
-        for facts in scan.found.drain(..) {
-            self.take(facts, None).await;
-        }
-        if scan.unread == 0 {
-            self.cx.store.release_strangers();
-        }
-        self.ready.send_replace(true);
-        Ok(scan)
+    /// "Busy", if that takes longer.
+    pub async fn known(&self, id: &ContainerId) -> Result<(), ApiError> {
+        let known = async {
+            self.listed().await;
+            self.cx.board.decided(id).await;
+        };
+        timeout(KNOWN_WITHIN, known).await.map_err(|_late| {
+            let text = format!(
+                "container {id} is still being looked at: its files in {} could not be read yet; try again",
+                self.cx.layout.container(id).path().display()
+            );
+            ApiError::new(ErrorCode::Busy, text)
+        })
     }
 
     /// A shim says that its container is ready. Its facts are on disk; returns once it is watched.
@@ -92,12 +147,17 @@ impl Overseer {
         generation: u64,
         pidfd: Option<OwnedFd>,
     ) -> Result<(), ApiError> {
-        let facts = self.read(&id).await?.filter(|facts| facts.launch.generation == generation);
-        let Some(facts) = facts else { return Err(no_such(id.as_str())) };
-        let init = facts.init.clone();
+        let (overseer, dir) = (self.clone(), self.cx.layout.container(&id));
+        let take = move || {
+            let facts = Facts::read(&overseer.cx.layout, dir)?.filter(|facts| facts.launch.generation == generation);
+            Ok(facts.map(|facts| (facts.init.clone(), overseer.take(facts, pidfd))))
+        };
+        let taken = self.cx.tools.blocking.run(format!("read the facts of {id}"), take).await;
+        let taken = taken.map_err(|e: ReadError| ApiError::new(ErrorCode::Internal, e.to_string()))?;
+        let Some((init, taken)) = taken else { return Err(no_such(id.as_str())) };
         let name = init.as_ref().map(|init| Name::of(&init.process));
         // Known already, from the scan: it learns of its init.
-        if let Taken::Known(pidfd) = self.take(facts, pidfd).await
+        if let Taken::Known(pidfd) = taken
             && let (Some(init), Some(mailbox)) = (init, self.mailbox(&id))
         {
             let (watched, done) = oneshot::channel();
@@ -109,22 +169,14 @@ impl Overseer {
         if let Some(name) = name {
             self.cx.store.settled(&name).await;
         }
+        // Its program does not run before it is durable that it comes back; but for a disk that hangs it does.
+        let _ = timeout(ANNOUNCE_TIMEOUT, self.instances.saved(&id)).await;
         Ok(())
     }
 
-    /// Reads a container's facts.
-    ///
-    /// # Errors
-    /// If they cannot be read.
-    pub async fn read(&self, id: &ContainerId) -> Result<Option<Facts>, ApiError> {
-        let (layout, dir) = (self.cx.layout.clone(), self.cx.layout.container(id));
-        let read = move || Facts::read(&layout, dir);
-        let read = self.cx.tools.blocking.run(format!("read the facts of {id}"), read).await;
-        read.map_err(|e| ApiError::new(ErrorCode::Internal, e.to_string()))
-    }
-
-    /// Starts a task for a container, unless it has one. Returns once it is watched.
-    pub async fn take(self: &Arc<Self>, mut facts: Facts, pidfd: Option<OwnedFd>) -> Taken {
+    /// Starts a task for a container, unless it has one. Returns once it is watched. Blocks on the disk; needs the
+    /// event loop's context, as its blocking threads have it.
+    pub fn take(self: &Arc<Self>, mut facts: Facts, pidfd: Option<OwnedFd>) -> Taken {
         let (id, generation) = (facts.launch.id.clone(), facts.launch.generation);
         let (mailbox, post) = Post::new();
         {
@@ -141,19 +193,14 @@ impl Overseer {
         let pidfd = facts.pidfd.take().or(kept).or(pidfd);
         facts.reconsider(pidfd.as_ref());
         // It may have been removed since it was read, or its name may be another run's by now.
-        let conclude = move || {
-            let there = is_of(&facts.dir, generation);
-            if there {
-                facts.conclude();
-            }
-            there.then_some(facts)
-        };
-        let Some(facts) = self.cx.tools.blocking.run(format!("conclude {id}"), conclude).await else {
+        if !is_of(&facts.dir, generation) {
             name.iter().for_each(|name| self.cx.store.release(name));
             self.forget(&id, generation);
             return Taken::Known(pidfd);
-        };
+        }
+        facts.conclude();
         let phase = facts.phase;
+        let launch = facts.launch.clone();
         let task = Task::new(self.cx.clone(), facts, pidfd, post);
         self.tell(phase, &task.info());
         let overseer = self.clone();
@@ -161,15 +208,19 @@ impl Overseer {
             task.run().await;
             overseer.forget(&id, generation);
         });
+        self.instances.adopt(&launch);
         Taken::New
     }
 
     /// Tells the subscribers of a container that nobody has heard of before.
     fn tell(&self, phase: Phase, info: &ContainerInfo) {
-        let board = &self.cx.board;
+        let (board, ready) = (&self.cx.board, self.is_ready());
+        // Of one that was read too late there was nothing in any snapshot.
+        let late = ready && board.is_pending(&info.id);
         // What had ended before we began was told by whoever was there, and a snapshot has it; but not one that
         // removes itself: who waits for it finds it among the events.
-        let ended_unseen = phase == Phase::Stopping && (*self.ready.borrow() || info.auto_remove);
+        let ended_unseen =
+            (phase == Phase::Stopping && (ready || info.auto_remove)) || (phase == Phase::Stopped && late);
         if !matches!(phase, Phase::Created | Phase::Running | Phase::Orphaned) && !ended_unseen {
             return board.update(info.clone());
         }
@@ -179,6 +230,9 @@ impl Overseer {
         }
         if ended_unseen {
             board.publish(EventKind::Exited, info.clone());
+        }
+        if phase == Phase::Stopped {
+            board.publish(EventKind::Stopped, info.clone());
         }
     }
 
@@ -198,7 +252,7 @@ impl Overseer {
     /// # Errors
     /// What the task says; "busy" at once if its mailbox is full.
     pub async fn wish(&self, id: &ContainerId, kind: WishKind) -> Answer {
-        self.ready().await;
+        self.known(id).await?;
         let mailbox = self.mailbox(id).ok_or_else(|| no_such(id.as_str()))?;
         let (reply, answer) = oneshot::channel();
         match mailbox.try_send(Message::Wish(Box::new(Wish { kind, reply }))) {
@@ -226,17 +280,6 @@ impl Overseer {
         if let (true, Some(mailbox)) = (gone, mailbox) {
             let _ = timeout(UNDONE_WITHIN, mailbox.closed()).await;
         }
-    }
-
-    /// Finds what is on disk of one container, if no task has it: its shim may never come to announce it.
-    ///
-    /// # Errors
-    /// If it cannot be read now.
-    pub async fn discover(self: &Arc<Self>, id: &ContainerId) -> Result<(), ApiError> {
-        if let Some(facts) = self.read(id).await? {
-            self.take(facts, None).await;
-        }
-        Ok(())
     }
 }
 

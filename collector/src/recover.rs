@@ -1,6 +1,6 @@
-//! Finding all containers that lie on disk.
+//! What lies in the containers' directory.
 
-use crate::{container::Facts, gc};
+use crate::gc;
 use sexton_common::{
     ContainerId, Launch, durable,
     layout::{ContainerDir, Layout},
@@ -8,54 +8,54 @@ use sexton_common::{
 };
 use std::{fs, io};
 
-/// What lies on disk.
+/// What lies there, by name alone.
 #[derive(Debug, Default)]
-pub struct Scan {
-    /// What could be read.
-    pub found: Vec<Facts>,
-    /// How many could not.
-    pub unread: usize,
+pub struct Listing {
+    /// What may be containers.
+    pub ids: Vec<ContainerId>,
+    /// What somebody was creating or removing.
+    pub unfinished: Vec<ContainerDir>,
 }
 
-/// Reads all containers' facts, and finishes what was being removed or created by somebody who is dead. Nothing that
-/// a collector was registering before the `first` scan will ever be finished. Blocks on the disk.
+/// Lists the directory, and looks into nothing that is in it: that may hang. Blocks on the disk.
 ///
 /// # Errors
-/// If the directory cannot be listed.
-pub fn scan(layout: &Layout, first: bool) -> io::Result<Scan> {
-    let mut scan = Scan::default();
+/// If it cannot be listed.
+pub fn list(layout: &Layout) -> io::Result<Listing> {
+    let mut listing = Listing::default();
     for entry in fs::read_dir(layout.containers())? {
         let entry = entry?;
-        let (path, name) = (entry.path(), entry.file_name());
+        let name = entry.file_name();
         let name = name.to_string_lossy();
-        let dir = ContainerDir::at(path);
-        let unborn = name.strip_prefix(Layout::UNBORN);
-        if name.starts_with(Layout::BURIED) || unborn.is_some_and(|maker| is_abandoned(&dir, maker, first)) {
-            // A launch that came to nothing: what it registered is left to whoever asked.
-            if let (Some(_), Ok(Some(launch))) = (unborn, durable::read::<Launch>(&dir.launch()))
-                && let Err(e) = gc::remove_lasting(layout, &launch.id, launch.generation)
-            {
-                tracing::error!(id = %launch.id, error = %e, "the launch in the data directory cannot be removed");
-                continue;
-            }
-            if let Err(e) = gc::bury(&dir, &dir) {
-                tracing::error!(directory = %dir.path().display(), error = %e, "a dead container's files cannot be removed");
-            }
-            continue;
-        }
-        if name.parse::<ContainerId>().is_err() {
-            continue;
-        }
-        match Facts::read(layout, dir) {
-            Ok(Some(facts)) => scan.found.push(facts),
-            Ok(None) => {}
-            Err(e) => {
-                tracing::error!(id = %name, error = %e, "a container cannot be read now: tried again");
-                scan.unread += 1;
-            }
+        if name.starts_with(Layout::BURIED) || name.starts_with(Layout::UNBORN) {
+            listing.unfinished.push(ContainerDir::at(entry.path()));
+        } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            listing.ids.extend(name.parse::<ContainerId>());
         }
     }
-    Ok(scan)
+    Ok(listing)
+}
+
+/// Finishes what was being removed or created by somebody who is dead. Nothing that a collector was registering before
+/// the `first` look will ever be finished. Blocks on the disk.
+pub fn finish(layout: &Layout, unfinished: &[ContainerDir], first: bool) {
+    for dir in unfinished {
+        let name = dir.path().file_name().unwrap_or_default().to_string_lossy();
+        let unborn = name.strip_prefix(Layout::UNBORN);
+        if unborn.is_some_and(|maker| !is_abandoned(dir, maker, first)) {
+            continue;
+        }
+        // A launch that came to nothing: what it registered is left to whoever asked.
+        if let (Some(_), Ok(Some(launch))) = (unborn, durable::read::<Launch>(&dir.launch()))
+            && let Err(e) = gc::remove_lasting(layout, &launch.id, launch.generation)
+        {
+            tracing::error!(id = %launch.id, error = %e, "the launch in the data directory cannot be removed");
+            continue;
+        }
+        if let Err(e) = gc::bury(dir, dir) {
+            tracing::error!(directory = %dir.path().display(), error = %e, "a dead container's files cannot be removed");
+        }
+    }
 }
 
 /// A directory that was never finished belongs to the shim whose pid is in its name, or, with an id behind the pid,

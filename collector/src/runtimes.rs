@@ -128,6 +128,12 @@ impl Runtimes {
         Self { nofile, state: state.into() }
     }
 
+    /// The limit of descriptors for whatever is not the collector itself.
+    #[must_use]
+    pub fn nofile(&self) -> Rlimit {
+        self.nofile
+    }
+
     /// Runs `verb` for the container. Ends at the deadline at the latest: the process group is killed then,
     /// as it is when the future is dropped.
     pub async fn run(

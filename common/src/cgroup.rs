@@ -64,6 +64,28 @@ pub fn expected(own: &[CgroupDir], cgroups_path: Option<&str>, id: &ContainerId)
     Ok(own.iter().flat_map(below).flatten().collect())
 }
 
+/// Where a plain program's cgroups are made: below the shim's `own`, or at `path` below the root of each hierarchy.
+///
+/// # Errors
+/// What reading `/proc` failed with.
+pub fn of_program(own: &[CgroupDir], path: Option<&Path>, id: &ContainerId) -> io::Result<Vec<CgroupDir>> {
+    let Some(path) = path else {
+        let name = child_name(id);
+        let below = |cgroup: &CgroupDir| CgroupDir { hierarchy: cgroup.hierarchy.clone(), dir: cgroup.dir.join(&name) };
+        return Ok(own.iter().map(below).collect());
+    };
+    let below = Path::new("/").join(path);
+    let everywhere: Vec<_> =
+        own.iter().map(|cgroup| (cgroup.hierarchy.clone(), below.to_string_lossy().into_owned())).collect();
+    directories(&everywhere)
+}
+
+/// What a plain program's own cgroup is called.
+#[must_use]
+pub fn child_name(id: &ContainerId) -> String {
+    format!("sexton-{id}")
+}
+
 /// The directories of that path, from the root of each hierarchy, where it exists.
 ///
 /// # Errors
@@ -239,6 +261,19 @@ mod tests {
         let own = super::own().unwrap();
         let absolute = expected(&own, Some("/pods/x"), &id).unwrap();
         assert!(!own.is_empty() && absolute.iter().all(|cgroup| cgroup.dir.ends_with("pods/x")));
+    }
+
+    #[test]
+    fn where_a_program_will_be_is_known_before() {
+        let id = "c".parse().unwrap();
+        let own = [CgroupDir { hierarchy: "memory".into(), dir: "/cg/memory/eng".into() }];
+        let dirs = |found: Vec<CgroupDir>| found.into_iter().map(|cgroup| cgroup.dir).collect::<Vec<_>>();
+        assert_eq!(dirs(of_program(&own, None, &id).unwrap()), [PathBuf::from("/cg/memory/eng/sexton-c")]);
+        let own = super::own().unwrap();
+        for path in ["/jobs/x", "jobs/x"] {
+            let there = dirs(of_program(&own, Some(Path::new(path)), &id).unwrap());
+            assert!(!there.is_empty() && there.iter().all(|dir| dir.ends_with("jobs/x")), "{there:?}");
+        }
     }
 
     #[test]

@@ -1,8 +1,13 @@
 //! What is still to be cleaned: entries that outlive the collector, and the machine's reboot.
 
 use crate::{
-    ContainerId, Launch, ProcessIdentity, Stamp, cgroup::CgroupDir, cleanup::Cleanup, durable::Fact, identity::BootId,
-    launch::Init, runtime::Runtime,
+    ContainerId, Launch, ProcessIdentity, Stamp,
+    cgroup::{CgroupDir, of_program},
+    cleanup::Cleanup,
+    durable::Fact,
+    identity::BootId,
+    launch::Init,
+    runtime::Runtime,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, path::PathBuf};
@@ -54,7 +59,11 @@ impl Estate {
     /// Of a container, without its root file system; `init` knows its process and cgroups.
     #[must_use]
     pub fn of(launch: &Launch, init: Option<&Init>) -> Self {
+        // What a bundle says of its cgroups is read later: it may lie on a file system that hangs.
+        let program = launch.workload.program().filter(|_| init.is_none());
+        let guessed = program.map(|program| of_program(&launch.cgroups, program.cgroup.as_deref(), &launch.id));
         Self {
+            guessed: guessed.and_then(Result::ok).unwrap_or_default(),
             runtime: launch.workload.runtime().cloned(),
             bundle: launch.workload.bundle().map(Into::into),
             processes: init.map(|init| init.process).into_iter().collect(),

@@ -105,6 +105,12 @@ impl Layout {
         self.instances().join(id.as_str())
     }
 
+    /// The [`crate::maintenance::Maintenance`], as long as it lasts.
+    #[must_use]
+    pub fn maintenance(&self) -> PathBuf {
+        self.data.join("maintenance")
+    }
+
     /// The containers that own what a reboot does not clear.
     #[must_use]
     pub fn lasting(&self) -> PathBuf {
@@ -172,6 +178,8 @@ impl Layout {
 pub struct ContainerDir(PathBuf);
 
 impl ContainerDir {
+    /// What the gate is called.
+    pub const GATE: &str = "exec.fifo";
     /// What the doorbell is called.
     pub const EXIT_FIFO: &str = "exit.fifo";
 
@@ -202,7 +210,7 @@ impl ContainerDir {
     /// The FIFO at which a plain program waits to be started, as runc's `exec.fifo`.
     #[must_use]
     pub fn gate(&self) -> PathBuf {
-        self.0.join("exec.fifo")
+        self.0.join(Self::GATE)
     }
 
     /// The [`crate::launch::Started`], where the collector started it.

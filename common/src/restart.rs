@@ -23,6 +23,14 @@ pub enum RestartPolicy {
     OnReboot,
 }
 
+impl RestartPolicy {
+    /// Whether it may ever have a container back.
+    #[must_use]
+    pub fn comes_back(&self) -> bool {
+        *self != Self::No
+    }
+}
+
 /// Why a word is no restart policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no restart policy: use no, on-failure, on-failure:N, always, unless-stopped or on-reboot")]

@@ -5,13 +5,14 @@
 mod support;
 
 use sexton_common::{
-    ExitRecord, ExitStatus, Init, Launch, ProcessIdentity, Source, UnknownReason,
+    ExitRecord, ExitStatus, Init, Launch, ProcessIdentity, Source, UnknownReason, WallTime,
     cgroup::CgroupDir,
     cleanup::Cleanup,
     durable::{self, Fact},
     exit::Usage,
     identity::Executable,
     launch::{Clean, Mode, OnShimDeath, Origin, Started, Stdio},
+    maintenance::Maintenance,
     restart::RestartPolicy,
     runtime::Runtime,
     workload::Workload,
@@ -221,4 +222,9 @@ fn exit_in_each_status() {
     for (reason, header, body) in unknown {
         golden(&bare(ExitStatus::Unknown { reason }, Source::None), header, body);
     }
+}
+
+#[test]
+fn maintenance() {
+    golden(&Maintenance { since: WallTime(5) }, "5358544e 4d 0100 01000000 44c19239", "05");
 }

@@ -3,18 +3,19 @@
 use crate::{
     report::Failure,
     stdio::{self, Streams},
+    user::Who,
+    workload::GivenWorkload,
 };
 use lexopt::{Arg, Parser, ValueExt};
 use sexton_common::{
     ContainerId, Layout,
     cleanup::Cleanup,
     launch::{Mode, OnShimDeath, Stdio},
-    runtime::Runtime,
+    restart::RestartPolicy,
+    workload::Workload,
 };
 use std::{
     ffi::OsString,
-    fs::File,
-    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -22,12 +23,18 @@ use std::{
 /// What `--help` says.
 pub const HELP: &str = "\
 Usage: sexton-shim run|create --id ID --bundle DIR [OPTION]...
+       sexton-shim run|create --id ID [OPTION]... -- COMMAND [ARGUMENT]...
 
-Creates an OCI container, with `run` starts it too, and stays behind as its parent. Prints one line of JSON
-and returns once that is done; when the container's process ends, its exit record is written to the file and
-to the FIFO that this line names.
+Creates an OCI container, or a plain program, with `run` starts it too, and stays behind as its parent. Prints
+one line of JSON and returns once that is done; when the container's process ends, its exit record is written to
+the file and to the FIFO that this line names.
 
   --id ID                  the container's name: letters, digits, '_', '+', '-' and '.'
+  --env NAME=VALUE         of a program: one more variable; may be repeated
+  --cwd DIR                of a program: its working directory (/)
+  --user USER              of a program: who runs it, NAME or UID, with :GROUP or :GID if wanted (this user)
+  --cgroup PATH            of a program: its cgroup, below the root of every hierarchy (one of its own below this
+                           command's)
   --bundle DIR             its OCI bundle, the directory with config.json
   --runtime PROGRAM        who creates it (runc)
   --runtime-root DIR       where the runtime keeps its state (the runtime's default)
@@ -45,6 +52,7 @@ to the FIFO that this line names.
   --cleanup-mount PATH     unmount what is mounted here and below
   --cleanup-netns PATH     unmount and remove this bind-mounted network namespace
   --cleanup-exec COMMAND   run this with /bin/sh until it ends with 0; all four may be repeated
+  --restart POLICY         no, on-failure[:N], always, unless-stopped or on-reboot: the collector starts it again
   --rm                     the collector removes the container once it is clean
   --help, --version
 
@@ -67,10 +75,10 @@ pub enum Command {
 pub struct Plan {
     /// The container.
     pub id: ContainerId,
-    /// Its bundle, absolute.
-    pub bundle: PathBuf,
-    /// Its runtime, found.
-    pub runtime: Runtime,
+    /// What it runs: a bundle, with its runtime found, or a program.
+    pub workload: Workload,
+    /// Who runs the program, if others than we.
+    pub who: Option<Who>,
     /// Where our files lie.
     pub layout: Layout,
     /// As the `launch` fact has it.
@@ -81,6 +89,8 @@ pub struct Plan {
     pub mode: Mode,
     /// Whether the collector removes it.
     pub auto_remove: bool,
+    /// Whether the collector starts it again.
+    pub restart: RestartPolicy,
     /// What the collector does should we die first.
     pub on_shim_death: OnShimDeath,
     /// How long the runtime may take for each step.
@@ -92,15 +102,13 @@ pub struct Plan {
 #[derive(Default)]
 struct Given {
     id: Option<String>,
-    bundle: Option<PathBuf>,
-    runtime: Option<PathBuf>,
-    root: Option<PathBuf>,
-    args: Vec<String>,
+    workload: GivenWorkload,
     state: Option<PathBuf>,
     stdio: Option<String>,
     timeout: Option<String>,
     on_shim_death: OnShimDeath,
     auto_remove: bool,
+    restart: RestartPolicy,
     data: Option<PathBuf>,
     cleanup: Cleanup,
 }
@@ -112,7 +120,14 @@ struct Given {
 pub fn parse(mut parser: Parser) -> Result<Command, Failure> {
     let mut given = Given::default();
     let mut mode = None;
-    while let Some(arg) = parser.next().map_err(usage)? {
+    loop {
+        if let Some(mut rest) = parser.try_raw_args()
+            && rest.next_if(|word| word == "--").is_some()
+        {
+            given.workload.command = Some(rest.map(|word| utf8_word(word, "the command")).collect::<Result<_, _>>()?);
+            break;
+        }
+        let Some(arg) = parser.next().map_err(usage)? else { break };
         match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
             Arg::Long("version") | Arg::Short('V') => return Ok(Command::Version),
@@ -125,10 +140,14 @@ pub fn parse(mut parser: Parser) -> Result<Command, Failure> {
             }
             Arg::Long("id") if given.id.is_some() => return Err(usage("--id is given twice")),
             Arg::Long("id") => given.id = Some(text(&mut parser, "--id")?),
-            Arg::Long("bundle") => given.bundle = Some(path(&mut parser)?),
-            Arg::Long("runtime") => given.runtime = Some(path(&mut parser)?),
-            Arg::Long("runtime-root") => given.root = Some(path(&mut parser)?),
-            Arg::Long("runtime-arg") => given.args.push(text(&mut parser, "--runtime-arg")?),
+            Arg::Long("bundle") => given.workload.bundle = Some(path(&mut parser)?),
+            Arg::Long("runtime") => given.workload.runtime = Some(path(&mut parser)?),
+            Arg::Long("runtime-root") => given.workload.root = Some(path(&mut parser)?),
+            Arg::Long("runtime-arg") => given.workload.args.push(text(&mut parser, "--runtime-arg")?),
+            Arg::Long("env") => given.workload.env.push(text(&mut parser, "--env")?),
+            Arg::Long("cwd") => given.workload.cwd = Some(path(&mut parser)?),
+            Arg::Long("user") => given.workload.user = Some(text(&mut parser, "--user")?),
+            Arg::Long("cgroup") => given.workload.cgroup = Some(path(&mut parser)?),
             Arg::Long("state-dir") => given.state = Some(path(&mut parser)?),
             Arg::Long("data-dir") => given.data = Some(path(&mut parser)?),
             Arg::Long("cleanup-path") => given.cleanup.paths.push(full(path(&mut parser)?)?),
@@ -138,6 +157,7 @@ pub fn parse(mut parser: Parser) -> Result<Command, Failure> {
             Arg::Long("stdio") => given.stdio = Some(text(&mut parser, "--stdio")?),
             Arg::Long("create-timeout") => given.timeout = Some(text(&mut parser, "--create-timeout")?),
             Arg::Long("on-shim-death") => given.on_shim_death = on_shim_death(&text(&mut parser, "--on-shim-death")?)?,
+            Arg::Long("restart") => given.restart = text(&mut parser, "--restart")?.parse().map_err(usage)?,
             Arg::Long("rm") => given.auto_remove = true,
             other => return Err(usage(other.unexpected())),
         }
@@ -152,21 +172,10 @@ impl Given {
         let id = id.parse().map_err(|e| usage(format!("--id {id:?}: {e}")))?;
         let timeout = timeout(self.timeout.as_deref().unwrap_or("120s"))?;
         let asked = stdio::Asked::parse(self.stdio.as_deref().unwrap_or("null")).map_err(usage)?;
-        let bundle = bundle(&self.bundle.ok_or_else(|| usage("--bundle is missing"))?)?;
-        let program = self.runtime.unwrap_or_else(|| Runtime::default().program);
-        let named = program.display().to_string();
-        let runtime = Runtime { program, root: self.root, args: self.args };
-        let runtime = runtime.resolve().map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => {
-                Failure::ours(format!("runtime {named} not found: install it or name it with --runtime"))
-            }
-            io::ErrorKind::PermissionDenied => {
-                Failure::ours(format!("runtime {named} is not executable: name a program with --runtime"))
-            }
-            _ => Failure::ours(format!("runtime {named}: {e}")),
-        })?;
-        let root = runtime.root.map(|root| utf8(root, "--runtime-root")).transpose()?;
-        let runtime = Runtime { program: utf8(runtime.program, "--runtime")?, root, ..runtime };
+        if self.auto_remove && self.restart != RestartPolicy::No {
+            return Err(usage("--restart and --rm exclude each other: one that is removed cannot come back"));
+        }
+        let (workload, who) = self.workload.checked()?;
         let layout = Layout::resolve(self.state, self.data);
         let state = utf8(absolute(layout.state(), "--state-dir")?, "--state-dir")?;
         let layout = Layout::new(state, layout.data().into());
@@ -175,18 +184,34 @@ impl Given {
         }
         let cleanup = self.cleanup.checked(&layout).map_err(usage)?;
         let (stdio, streams) = asked.open().map_err(Failure::ours)?;
-        let Self { auto_remove, on_shim_death, .. } = self;
-        Ok(Plan { id, bundle, runtime, layout, stdio, streams, mode, auto_remove, on_shim_death, timeout, cleanup })
+        let Self { auto_remove, restart, on_shim_death, .. } = self;
+        Ok(Plan {
+            id,
+            workload,
+            who,
+            layout,
+            stdio,
+            streams,
+            mode,
+            auto_remove,
+            restart,
+            on_shim_death,
+            timeout,
+            cleanup,
+        })
     }
 }
 
-fn usage(problem: impl std::fmt::Display) -> Failure {
+pub(crate) fn usage(problem: impl std::fmt::Display) -> Failure {
     Failure::ours(format!("{problem}\nTry 'sexton-shim --help'."))
 }
 
 fn text(parser: &mut Parser, option: &str) -> Result<String, Failure> {
-    let not_utf8 = |raw: OsString| usage(format!("{option} {raw:?} is not UTF-8"));
-    parser.value().map_err(usage)?.into_string().map_err(not_utf8)
+    utf8_word(parser.value().map_err(usage)?, option)
+}
+
+fn utf8_word(word: OsString, what: &str) -> Result<String, Failure> {
+    word.into_string().map_err(|raw| usage(format!("{what} {raw:?} is not UTF-8")))
 }
 
 fn path(parser: &mut Parser) -> Result<PathBuf, Failure> {
@@ -199,11 +224,11 @@ fn full(path: PathBuf) -> Result<PathBuf, Failure> {
     absolute(&path, "--cleanup-*")
 }
 
-fn absolute(path: &Path, option: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn absolute(path: &Path, option: &str) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|e| usage(format!("{option} {}: {e}", path.display())))
 }
 
-fn utf8(path: PathBuf, option: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn utf8(path: PathBuf, option: &str) -> Result<PathBuf, Failure> {
     match path.to_str() {
         Some(_) => Ok(path),
         None => Err(usage(format!("{option} {}: the path is not UTF-8", path.display()))),
@@ -223,32 +248,6 @@ fn timeout(text: &str) -> Result<Duration, Failure> {
         Ok(time) if !time.is_zero() => Ok(time),
         Ok(_) => Err(usage("--create-timeout must be longer than zero: write it as 120s or 500ms")),
         Err(e) => Err(usage(format!("--create-timeout {text:?}: {e}: write it as 120s or 500ms"))),
-    }
-}
-
-fn bundle(given: &Path) -> Result<PathBuf, Failure> {
-    let bundle = utf8(absolute(given, "--bundle")?, "--bundle")?;
-    let shown = bundle.display();
-    match std::fs::metadata(&bundle) {
-        Ok(meta) if meta.is_dir() => {}
-        Ok(_) => {
-            return Err(Failure::ours(format!("bundle {shown} is not a directory: name the one with config.json")));
-        }
-        Err(e) => return Err(Failure::ours(format!("bundle {shown}: {e}: name the directory with config.json"))),
-    }
-    let config = bundle.join("config.json");
-    // A FIFO would be waited for, by us or by the runtime.
-    let readable = std::fs::metadata(&config).and_then(|meta| match meta.is_file() {
-        true => File::open(&config).map(|_| true),
-        false => Ok(false),
-    });
-    match readable {
-        Ok(true) => Ok(bundle),
-        Ok(false) => Err(Failure::ours(format!("{} is not a file: is this an OCI bundle?", config.display()))),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            Err(Failure::ours(format!("bundle {shown} has no config.json: write one, `runc spec` makes a first draft")))
-        }
-        Err(e) => Err(Failure::ours(format!("read {}: {e}", config.display()))),
     }
 }
 
@@ -292,14 +291,64 @@ mod tests {
         ];
         let Command::Launch(plan) = run(&words).unwrap() else { panic!("a launch was expected") };
         assert_eq!((plan.id.as_str(), plan.mode, plan.auto_remove), ("-web", Mode::Run, true));
-        assert_eq!(plan.runtime.args, ["--debug", "-x"]);
-        assert_eq!(plan.runtime.root.as_deref(), Some(Path::new("/r")));
-        assert!(plan.runtime.program.is_absolute());
+        let runtime = plan.workload.runtime().unwrap();
+        assert_eq!(runtime.args, ["--debug", "-x"]);
+        assert_eq!(runtime.root.as_deref(), Some(Path::new("/r")));
+        assert!(runtime.program.is_absolute());
         assert_eq!((plan.timeout, plan.layout.state()), (Duration::from_millis(500), Path::new("/s")));
         let Command::Launch(plan) = run(&["--id=a", "create", "--bundle", bundle, "--runtime=sh"]).unwrap() else {
             panic!("a launch was expected")
         };
         assert_eq!((plan.mode, plan.timeout), (Mode::Create, Duration::from_secs(120)));
+        assert_eq!((plan.restart, plan.who.is_none()), (RestartPolicy::No, true));
+    }
+
+    #[test]
+    fn whatever_follows_two_dashes_is_the_program_s() {
+        let words = ["run", "--id=a", "--env", "A=1", "--env=B=x=y", "--cwd=/tmp", "--user=0:0", "--cgroup", "jobs/a"];
+        let rest = ["--restart", "on-failure:3", "--", "sh", "-c", "--", "--rm", ""];
+        let Command::Launch(plan) = run(&[&words[..], &rest].concat()).unwrap() else {
+            panic!("a launch was expected")
+        };
+        let program = plan.workload.program().unwrap();
+        assert_eq!(program.command, ["sh", "-c", "--", "--rm", ""]);
+        assert_eq!(program.env, ["A=1", "B=x=y"]);
+        assert_eq!(
+            (program.cwd.as_deref(), program.cgroup.as_deref()),
+            (Some("/tmp".as_ref()), Some("jobs/a".as_ref()))
+        );
+        assert_eq!(plan.restart, "on-failure:3".parse().unwrap());
+        assert_eq!((plan.who.unwrap().uid, plan.auto_remove), (0, false));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_program_is_named() {
+        let long = "x".repeat(25_000);
+        for (words, part) in [
+            (&["--"][..], "the command is empty"),
+            (&["--", ""], "the command is empty"),
+            (&["--", &long], "bytes together"),
+            (&["--bundle", "/b", "--", "sh"], "--bundle and a command"),
+            (&["--runtime", "runc", "--", "sh"], "--runtime"),
+            (&["--runtime-arg", "-x", "--", "sh"], "--runtime"),
+            (&["--runtime-root", "/r", "--", "sh"], "--runtime"),
+            (&["--env", "A", "--", "sh"], "NAME=VALUE"),
+            (&["--cwd", "tmp", "--", "sh"], "absolute"),
+            (&["--cgroup", "a/../b", "--", "sh"], "'..'"),
+            (&["--user", "no-such-user", "--", "sh"], "no-such-user"),
+            (&["--user", "0:no-such-group", "--", "sh"], "no-such-group"),
+            (&["--user", "4294967295", "--", "sh"], "4294967295"),
+            (&["--restart", "sometimes", "--", "sh"], "sometimes"),
+            (&["--restart", "always", "--rm", "--", "sh"], "exclude each other"),
+            (&["--env", "A=1", "--bundle", "/b"], "--env"),
+            (&["--user", "0", "--bundle", "/b"], "--user"),
+            (&["sh"], "sh"),
+            (&[], "--bundle"),
+        ] {
+            let failure = run(&[&["run", "--id", "a"], words].concat()).unwrap_err();
+            assert!(failure.message.contains(part), "{:?} lacks {part:?}", failure.message);
+            assert_eq!(failure.code, 125);
+        }
     }
 
     #[test]
@@ -314,7 +363,7 @@ mod tests {
             (run(&["run", "again"]).unwrap_err(), "again"),
             (run(&["run", "--id", "a", "--id", "b"]).unwrap_err(), "twice"),
             (run(&["run", "--bundle", bundle]).unwrap_err(), "--id is missing"),
-            (run(&["run", "--id", "a"]).unwrap_err(), "--bundle is missing"),
+            (run(&["run", "--id", "a"]).unwrap_err(), "what to run is missing: --bundle"),
             (run(&["run", "--id", "a/b", "--bundle", bundle]).unwrap_err(), "'/'"),
             (run(&["run", "--id", "a", "--bundle", "/nonexistent"]).unwrap_err(), "/nonexistent"),
             (run(&["run", "--id", "a", "--bundle", "/etc/passwd"]).unwrap_err(), "not a directory"),

@@ -12,6 +12,7 @@ use sexton_common::{
 };
 use std::{
     fs, io,
+    os::fd::OwnedFd,
     path::Path,
     time::{Duration, Instant},
 };
@@ -40,26 +41,62 @@ pub fn cgroups_below(pid: u32) -> Vec<CgroupDir> {
     found
 }
 
+/// Kills all children of `pid`, who is us, and all in these cgroups, and reaps whoever is dead. Whether anybody is left.
+pub fn kill_once(pid: u32, cgroups: &[CgroupDir]) -> bool {
+    let mut members = 0;
+    for cgroup in cgroups {
+        let procs = cgroup.dir.join("cgroup.procs");
+        // v2, Linux 5.14: all of them, however fast they fork.
+        let _ = fs::write(cgroup.dir.join("cgroup.kill"), "1");
+        let there = || pids(&fs::read_to_string(&procs).unwrap_or_default()).collect::<Vec<_>>();
+        let mut found: Vec<_> = there().into_iter().take(MOST).filter_map(|pid| Some((pid, open(pid)?))).collect();
+        // With the descriptor at hand: the number may have gone to another process before.
+        let still = there();
+        found.retain(|(pid, _)| still.contains(pid));
+        for (_, fd) in &found {
+            let _ = pidfd_send_signal(fd, Signal::KILL);
+        }
+        members += still.len();
+    }
+    kill(&children(pid));
+    reap_all() || members > 0
+}
+
+/// Reaps whoever is dead; whether anybody is left.
+fn reap_all() -> bool {
+    loop {
+        match sys::reap(Which::Any) {
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(e) => return e.raw_os_error() != Some(nix::libc::ECHILD),
+        }
+    }
+}
+
+/// One of them, to wait for.
+fn kill(children: &[u32]) -> Option<OwnedFd> {
+    // Ours and not reaped: the numbers cannot have gone to other processes.
+    children.iter().filter_map(|&child| open(child)).fold(None, |_, fd| {
+        let _ = pidfd_send_signal(&fd, Signal::KILL);
+        Some(fd)
+    })
+}
+
+fn pids(text: &str) -> impl Iterator<Item = u32> {
+    text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok())
+}
+
+fn open(pid: u32) -> Option<OwnedFd> {
+    pidfd_open(i32::try_from(pid).ok().and_then(Pid::from_raw)?, PidfdFlags::empty()).ok()
+}
+
 /// Kills and reaps every child, and theirs as they become ours; those that are left at the deadline.
 pub fn kill_all(pid: u32, deadline: Instant) -> Vec<u32> {
     loop {
         let children = children(pid);
-        let mut last = None;
-        for &child in &children {
-            // Ours and not reaped: the number cannot have gone to another process.
-            let fd = i32::try_from(child).ok().and_then(Pid::from_raw).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
-            if let Some(Ok(fd)) = fd {
-                let _ = pidfd_send_signal(&fd, Signal::KILL);
-                last = Some(fd);
-            }
-        }
-        loop {
-            match sys::reap(Which::Any) {
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(e) if e.raw_os_error() == Some(nix::libc::ECHILD) => return Vec::new(),
-                Err(_) => break,
-            }
+        let last = kill(&children);
+        if !reap_all() {
+            return Vec::new();
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -104,7 +141,7 @@ fn children(pid: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     for task in tasks {
         match fs::read_to_string(task.path().join("children")) {
-            Ok(list) => found.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok())),
+            Ok(list) => found.extend(pids(&list)),
             // A kernel without CONFIG_PROC_CHILDREN, or the thread is gone.
             Err(_) => return children_by_parent(pid),
         }

@@ -17,19 +17,25 @@
 mod announce;
 mod args;
 mod birth;
+mod cgroups;
 mod child;
 mod home;
 mod lasting;
 mod leftovers;
 mod lifecycle;
+mod oci;
 mod place;
+mod process;
+mod program;
 mod report;
 mod shim;
 mod stdio;
 mod sys;
 mod undo;
+mod user;
 mod watch;
 mod words;
+mod workload;
 
 use args::Command;
 use birth::Side;

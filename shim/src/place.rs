@@ -65,6 +65,9 @@ impl Place {
         let dir = open_dir(unborn.path(), OFlags::PATH).map_err(failed("open a directory"))?;
         durable::write(&unborn.launch(), launch).map_err(|e| NoPlace::Failed("write `launch`", e))?;
         mkfifoat(CWD, unborn.exit_fifo(), Mode::RUSR | Mode::WUSR).map_err(failed("make a FIFO"))?;
+        if plan.workload.program().is_some() {
+            mkfifoat(CWD, unborn.gate(), Mode::RUSR | Mode::WUSR).map_err(failed("make a FIFO"))?;
+        }
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fifo = openat(CWD, unborn.exit_fifo(), flags, Mode::empty()).map_err(failed("open a FIFO"))?;
         let files = ContainerDir::at(format!("/proc/self/fd/{}", dir.as_raw_fd()).into());
@@ -75,6 +78,11 @@ impl Place {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(NoPlace::Taken(plan.id.clone())),
             done => done.map_err(|e| NoPlace::Failed("put a directory into place", e)),
         }
+    }
+
+    /// Itself, good for looking up names in it.
+    pub fn directory(&self) -> &OwnedFd {
+        &self.dir
     }
 
     /// Whether somebody, the collector, has removed the directory.
@@ -163,13 +171,14 @@ mod tests {
     fn plan(root: &Path) -> (Plan, Launch) {
         let plan = Plan {
             id: "web".parse().unwrap(),
-            bundle: "/b".into(),
-            runtime: Runtime::default(),
+            workload: Workload::Oci { bundle: "/b".into(), runtime: Runtime::default() },
+            who: None,
             layout: Layout::new(root.into(), root.join("data")),
             stdio: Stdio::Null,
             streams: Streams::Null,
             mode: LaunchMode::Run,
             auto_remove: false,
+            restart: RestartPolicy::No,
             on_shim_death: OnShimDeath::Adopt,
             timeout: Duration::from_secs(1),
             cleanup: sexton_common::cleanup::Cleanup::default(),
@@ -178,7 +187,7 @@ mod tests {
         let launch = Launch {
             id: plan.id.clone(),
             generation: 7,
-            workload: Workload::Oci { bundle: plan.bundle.clone(), runtime: plan.runtime.clone() },
+            workload: plan.workload.clone(),
             stdio: Stdio::Null,
             mode: plan.mode,
             auto_remove: false,

@@ -49,7 +49,9 @@ pub fn undo(
 ) -> Result<(), (String, Option<Box<Grave>>)> {
     if ours {
         cgroups.extend(leftovers::cgroups_below(home.pid));
-        delete(&plan.runtime, &plan.id, home);
+        if let Some(runtime) = plan.workload.runtime() {
+            delete(runtime, &plan.id, home);
+        }
     }
     let deadline = Instant::now() + KILL_TIME;
     let mut left = Vec::new();
@@ -59,8 +61,8 @@ pub fn undo(
     for dir in leftovers::remove_cgroups(&cgroups, deadline) {
         left.push(format!("cgroup {}", dir.display()));
     }
-    if ours && is_known(&plan.runtime, &plan.id, home) {
-        left.push(format!("{}'s state of {}", plan.runtime.program.display(), plan.id));
+    if let Some(runtime) = plan.workload.runtime().filter(|runtime| ours && is_known(runtime, &plan.id, home)) {
+        left.push(format!("{}'s state of {}", runtime.program.display(), plan.id));
     }
     if !left.is_empty() {
         return Err((left.join(", "), None));

@@ -1,6 +1,7 @@
 //! Asleep until something dies. When it is init: its exit record, then the end.
 
 use crate::{
+    leftovers,
     place::Place,
     sys::{self, Dead, Which},
 };
@@ -19,6 +20,8 @@ use std::{
 pub const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest one.
 pub const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// The first pause between two looks at what was killed; its death ends it.
+const FIRST_LOOK: Duration = Duration::from_millis(10);
 
 /// A container that runs, or will.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub struct Watch {
     pub place: Place,
     /// SIGCHLD.
     pub signals: SignalFd,
+    /// Our pid, where it is ours to end what a plain program has left: no runtime does.
+    pub ends_leftovers: Option<u32>,
 }
 
 impl Watch {
@@ -53,7 +58,20 @@ impl Watch {
         let record = self.record(dead);
         self.deliver(&record);
         while self.reap_another() {}
+        if let Some(pid) = self.ends_leftovers {
+            self.end_leftovers(pid);
+        }
         sys::leave(0)
+    }
+
+    /// Kills until nobody is left. Whoever does not die is waited for: it is ours, and there is no other to reap it.
+    fn end_leftovers(&self, pid: u32) {
+        let mut pause = FIRST_LOOK;
+        while leftovers::kill_once(pid, &self.init.cgroups) {
+            self.sleep(Some(pause));
+            pause = pause.saturating_mul(2).min(MAX_PAUSE);
+        }
+        leftovers::remove_cgroups(&self.init.cgroups, Instant::now() + MAX_PAUSE);
     }
 
     /// Reaps one dead child that is not init; whether there was one.

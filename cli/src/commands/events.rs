@@ -39,7 +39,7 @@ impl Events {
 }
 
 /// Blocks until there is something to read; ends quietly if nobody reads our output any more.
-fn readable(connection: &Connection) -> Result<(), Failure> {
+pub fn readable(connection: &Connection) -> Result<(), Failure> {
     let stdout = io::stdout();
     loop {
         let mut fds =

@@ -101,6 +101,10 @@ fn rendered(container: &ContainerInfo) -> String {
     row("bundle", text(&container.bundle.display()).filter(|bundle| !bundle.is_empty()));
     row("runtime", text(&container.runtime.display()));
     row("removed at end", yes(container.auto_remove));
+    row("restart", show::restart(container, sexton_common::WallTime::now()));
+    let last = container.restart.as_ref().and_then(|restart| restart.last);
+    row("run before", last.map(|last| format!("{}: {}", last.generation, show::status(&last.status))));
+    row("not started", container.restart.as_ref().and_then(|restart| restart.failure.clone()));
     row("foreign shim", yes(container.foreign));
     row("clean-ups tried", text(&container.attempts).filter(|_| container.attempts > 0));
     row("in the way", container.in_the_way.clone());

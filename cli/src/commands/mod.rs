@@ -1,12 +1,16 @@
 //! The command line, and its verbs.
 
+mod all;
 mod cleanup;
 mod events;
 mod gc;
 mod inspect;
 mod launch;
+mod node;
 mod ps;
+mod restart;
 mod signals;
+mod stats;
 mod verbs;
 mod version;
 mod wait;
@@ -21,7 +25,11 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "sexton", version, max_term_width = 100)]
 #[command(after_help = "Exit codes: the container's own for run and wait (128 + N if signal N ended it); 125 if its \
-    status is unknown or sexton failed to run it; 124 if wait timed out; 2 for bad usage; else 1.")]
+    status is unknown or sexton failed to run it; 124 if wait timed out. Of all others: 2 for bad usage, 3 no such \
+    container, 4 the id is taken, 5 already started, 6 already stopped, 7 not running, 8 running, 9 in GC, 10 the node \
+    is full, 11 in maintenance, 12 the runtime failed, 13 it took too long, 14 busy, 15 paused, 16 not paused, \
+    17 sextond is shutting down, 18 not allowed, else 1. Several containers: the code if all that failed agree, \
+    else 1.")]
 pub struct Cli {
     /// sextond's state directory [default: $SEXTON_STATE_DIR, else /run/sexton]
     #[arg(long, global = true, value_name = "DIR", value_parser = args::absolute)]
@@ -53,7 +61,7 @@ pub enum Command {
     Run(launch::Run),
     /// Create a container; `start` starts it
     Create(launch::Create),
-    /// Start created containers
+    /// Start containers that were created, or have ended
     Start(verbs::Start),
     /// List containers
     Ps(ps::Ps),
@@ -72,12 +80,18 @@ pub enum Command {
     /// Let paused containers go on
     #[command(visible_alias = "unpause")]
     Resume(verbs::Resume),
+    /// Stop containers if they run, and start them again
+    Restart(restart::Restart),
     /// Remove stopped containers
     Rm(verbs::Rm),
     /// Watch a container of a foreign shim (iSulad's), which writes its exit code to a FIFO
     Watch(watch::Watch),
     /// Garbage: what could not be cleaned yet, what is in the way, and what others left behind
     Gc(gc::Gc),
+    /// Show what containers use: CPU, memory, processes, I/O, disk
+    Stats(stats::Stats),
+    /// Show how the machine is; have it refuse containers, stop or remove all
+    Node(node::Node),
     /// Show the releases of sexton and sextond
     Version(version::Version),
     /// Check whether this machine is fit for sextond, and say what to do about it
@@ -99,9 +113,12 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Command::Stop(stop) => stop.execute(&daemon),
         Command::Pause(pause) => pause.execute(&daemon),
         Command::Resume(resume) => resume.execute(&daemon),
+        Command::Restart(restart) => restart.execute(&daemon),
         Command::Rm(rm) => rm.execute(&daemon),
         Command::Watch(watch) => watch.execute(&daemon),
         Command::Gc(gc) => gc.execute(&daemon),
+        Command::Stats(stats) => stats.execute(&daemon),
+        Command::Node(node) => node.execute(&daemon),
         Command::Version(version) => version.execute(&daemon),
         Command::Doctor(doctor) => doctor.execute(&daemon),
     }
@@ -147,6 +164,18 @@ mod tests {
             "gc add c1 --runtime crun --runtime-root /r --runtime-arg --debug --pid 5 --pid 6 --bundle /b --cleanup-path p",
             "gc scan --adopt --json",
             "gc ls --state-dir /s",
+            "stats",
+            "stats c1 c2 --watch",
+            "stats --watch 2s --json",
+            "stop --all --json",
+            "rm --all -f --json",
+            "node",
+            "node --json",
+            "node status --json",
+            "node maintenance on",
+            "node maintenance off --json",
+            "node evacuate --time 5s --json",
+            "node reset --i-know --json",
             "version --json",
             "doctor --json",
             "ps --state-dir /s",
@@ -169,7 +198,14 @@ mod tests {
         refused(&["rm", &long], "at most 128 bytes, this one has 129");
         refused(&["run", "c1"], "--bundle");
         refused(&["kill", "c1", "NOSUCH"], "is not a signal");
-        refused(&["stop"], "<ID>...");
+        for verb in ["stop", "rm"] {
+            refused(&[verb], "--all");
+            refused(&[verb, "--all", "c1"], "cannot be used with");
+            refused(&[verb, "--json", "c1"], "--all");
+        }
+        refused(&["node", "maintenance"], "<on|off>");
+        refused(&["node", "maintenance", "maybe"], "maybe");
+        refused(&["node", "evacuate", "c1"], "c1");
         refused(&["run", "c1", "-b", ""], "give a path");
         for option in ["--cleanup-path", "--cleanup-mount", "--cleanup-netns"] {
             refused(&["run", "c1", "-b", ".", option, ""], "give a path");
@@ -193,5 +229,8 @@ mod tests {
         }
         refused(&["gc", "add", "c1", "--runtime", ""], "name is empty");
         refused(&["gc", "scan", "c1"], "c1");
+        refused(&["stats", "a/b"], "may not contain '/'");
+        refused(&["stats", "--watch", "0s"], "longer than zero");
+        refused(&["node", "c1"], "c1");
     }
 }

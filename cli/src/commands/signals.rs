@@ -1,5 +1,6 @@
 //! `kill` and `stop`.
 
+use super::all::{self, Each};
 use crate::{
     args,
     daemon::{Daemon, SIMPLE},
@@ -37,8 +38,14 @@ pub struct Stop {
     /// The first signal
     #[arg(short, long, value_name = "SIGNAL", default_value = "TERM", value_parser = signal::parse)]
     signal: i32,
+    /// All that run or are about to
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+    /// With --all: print what came of each as JSON, one a line
+    #[arg(long, requires = "all")]
+    json: bool,
     /// The containers
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required_unless_present = "all", value_name = "ID")]
     ids: Vec<ContainerId>,
 }
 
@@ -46,10 +53,13 @@ impl Stop {
     /// Stops all at once and prints the name of each that has ended.
     pub fn execute(self, daemon: &Daemon) -> Result<u8, Failure> {
         let within = self.timeout.saturating_add(SIMPLE);
-        fanout::each(daemon, &self.ids, within, |id| Request::Stop {
-            id: id.clone(),
-            signal: self.signal,
-            timeout_ms: args::millis(self.timeout),
-        })
+        let timeout_ms = args::millis(self.timeout);
+        let request = |id: &ContainerId| Request::Stop { id: id.clone(), signal: self.signal, timeout_ms };
+        if !self.all {
+            return fanout::each(daemon, &self.ids, within, request);
+        }
+        let each = Each { daemon, what: "stopping", within, forgiven: all::STOPPED, json: self.json };
+        let ids = all::ids(&all::alive(daemon)?);
+        Ok(all::code(&each.run(&ids, request)?))
     }
 }

@@ -1,8 +1,15 @@
 //! `start`, `pause`, `resume` and `rm`: one plain request for each container.
 
+use super::{
+    all::{self, Each},
+    ps,
+};
 use crate::{daemon::Daemon, failure::Failure, fanout};
 use clap::Args;
-use sexton_common::{ContainerId, wire::Request};
+use sexton_common::{
+    ContainerId,
+    wire::{ErrorCode, Request},
+};
 use std::time::Duration;
 
 /// How long a start may take: the runtime's own step, of 120 s, is in it.
@@ -63,14 +70,27 @@ pub struct Rm {
     /// Kill those that still run
     #[arg(short, long)]
     force: bool,
+    /// All that there are; without --force those that run are refused
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+    /// With --all: print what came of each as JSON, one a line
+    #[arg(long, requires = "all")]
+    json: bool,
     /// The containers
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required_unless_present = "all", value_name = "ID")]
     ids: Vec<ContainerId>,
 }
 
 impl Rm {
     /// Removes each and prints its name.
     pub fn execute(self, daemon: &Daemon) -> Result<u8, Failure> {
-        fanout::each(daemon, &self.ids, REMOVE, |id| Request::Remove { id: id.clone(), force: self.force })
+        let request = |id: &ContainerId| Request::Remove { id: id.clone(), force: self.force };
+        if !self.all {
+            return fanout::each(daemon, &self.ids, REMOVE, request);
+        }
+        let forgiven = &[ErrorCode::NoSuchContainer];
+        let each = Each { daemon, what: "removing", within: REMOVE, forgiven, json: self.json };
+        let ids = all::ids(&ps::list(daemon, true)?);
+        Ok(all::code(&each.run(&ids, request)?))
     }
 }

@@ -111,6 +111,18 @@ fn of_today(overseer: &Overseer, id: &ContainerId) -> Option<GcInfo> {
     overseer.cx.gc.of(id).map(|ward| ward.info()).filter(|entry| !entry.earlier_boot)
 }
 
+/// What belongs to a container that is still being looked at is not nobody's.
+fn all_known(overseer: &Overseer) -> Result<(), ApiError> {
+    match overseer.cx.board.pending().as_slice() {
+        [] => Ok(()),
+        [id, ..] => {
+            let text =
+                format!("container {id} is still being looked at, and nobody knows what belongs to it: try again");
+            Err(ApiError::new(ErrorCode::Busy, text))
+        }
+    }
+}
+
 /// Takes over what some other engine left behind.
 pub async fn add(overseer: &Overseer, request: GcAddRequest) -> Result<(), ApiError> {
     overseer.ready().await;
@@ -120,6 +132,7 @@ pub async fn add(overseer: &Overseer, request: GcAddRequest) -> Result<(), ApiEr
         let way = if info.state == State::Gc { "is in GC already" } else { "is removed with `sexton rm -f`" };
         return Err(ApiError::new(ErrorCode::AlreadyExists, format!("container {id} is Sexton's own, and {way}")));
     }
+    all_known(overseer)?;
     let (inits, shims) = cx.board.processes();
     let is_ours = |pid: &&u32| inits.contains(pid) || shims.contains(pid) || cx.keeper == Some(**pid);
     if let Some(pid) = request.pids.iter().find(is_ours) {
@@ -142,6 +155,7 @@ pub async fn add(overseer: &Overseer, request: GcAddRequest) -> Result<(), ApiEr
 /// Looks for what nobody owns any more; with `adopt` each gets an entry.
 pub async fn scan(overseer: &Overseer, adopt: bool) -> Result<Vec<Finding>, ApiError> {
     overseer.ready().await;
+    all_known(overseer)?;
     let cx = overseer.cx.clone();
     let failed = |e: std::io::Error| ApiError::new(ErrorCode::Internal, format!("look for what nobody owns: {e}"));
     let look = {

@@ -1,14 +1,17 @@
 //! What each request does.
 
-use super::{connection::Connection, gc, subscribe};
+use super::{connection::Connection, gc, stats, subscribe};
 use crate::{
     budget,
     container::{WishKind, no_such},
-    foreign, launch,
+    foreign, launch, node,
     overseer::Overseer,
 };
 use rustix::process::Rlimit;
-use sexton_common::wire::{ApiError, ErrorCode, GcInfo, Node, PROTOCOL, Reply, Request, State};
+use sexton_common::{
+    ContainerId,
+    wire::{ApiError, ContainerInfo, ErrorCode, GcInfo, Node, PROTOCOL, Reply, Request, State},
+};
 use std::{fs, io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 /// Answers one request.
@@ -24,8 +27,9 @@ pub async fn answer(
 ) -> io::Result<()> {
     match request {
         Request::Subscribe { since } => subscribe::subscribe(overseer, connection, since).await,
+        Request::Stats { ids, period_ms } => stats::serve(overseer, connection, ids, period_ms).await,
         Request::List { all } => {
-            overseer.ready().await;
+            overseer.listed().await;
             overseer.look_around(None).await;
             overseer.look_for_killed(None).await;
             let (_, mut containers) = overseer.cx.board.snapshot();
@@ -80,24 +84,46 @@ async fn one(
                 overseer.announced(id, generation, fds.pop()).await.map(|()| Reply::Done {})
             }
             Request::Launch(request) => {
-                overseer.ready().await;
+                overseer.listed().await;
+                if overseer.cx.gc.is_pending(&request.id) {
+                    overseer.ready().await;
+                }
                 gc::gate(&overseer, &request.id)?;
-                let launched = launch::launch(&overseer, request, fds, nofile).await;
+                let launched = launch::admitted(&overseer, request, fds, nofile).await;
                 // As `docker run`: what is not 126 or 127 is 125.
                 launched.map_err(|e| ApiError { exit_code: e.exit_code.max(125), ..e })
             }
-            Request::Start { id } => overseer.wish(&id, WishKind::Start).await,
-            Request::Kill { id, signal } => overseer.wish(&id, WishKind::Signal(known(signal)?)).await,
+            Request::Start { id } => {
+                overseer.ready().await;
+                // What cannot be started anyway hears why not from its own task.
+                let startable =
+                    |info: &ContainerInfo| matches!(info.state, State::Created | State::Stopped | State::Restarting);
+                let known = overseer.cx.board.get(&id).is_some_and(|info| startable(&info));
+                let _place = if known { Some(node::admit(&overseer.cx, &id).await?) } else { None };
+                overseer.instances.start(&id).await.map(|_| Reply::Done {})
+            }
+            Request::Restart { id, signal, timeout_ms } => {
+                overseer.ready().await;
+                let timeout = Duration::from_millis(timeout_ms);
+                overseer.instances.restart(&id, known(signal)?, timeout).await.map(Reply::Launched)
+            }
+            Request::Kill { id, signal } => {
+                overseer.ready().await;
+                overseer.instances.kill(&id, known(signal)?).await.map(|()| Reply::Done {})
+            }
             Request::Stop { id, signal, timeout_ms } => {
                 let timeout = Duration::from_millis(timeout_ms);
-                overseer.wish(&id, WishKind::Stop { signal: known(signal)?, timeout }).await
+                stop(&overseer, id, known(signal)?, timeout).await
             }
-            Request::Pause { id } => overseer.wish(&id, WishKind::Pause).await,
-            Request::Resume { id } => overseer.wish(&id, WishKind::Resume).await,
-            Request::Remove { id, force } => overseer.wish(&id, WishKind::Remove { force }).await,
+            Request::Remove { id, force } => {
+                overseer.ready().await;
+                overseer.instances.remove(&id, force).await.map(|()| Reply::Done {})
+            }
+            Request::Pause { id } => frozen(&overseer, &id, WishKind::Pause).await,
+            Request::Resume { id } => frozen(&overseer, &id, WishKind::Resume).await,
             Request::Wait { id, generation } => wait(&overseer, id, generation).await,
             Request::Inspect { id } => {
-                overseer.ready().await;
+                overseer.listed().await;
                 overseer.look_around(Some(&id)).await;
                 overseer.look_for_killed(Some(&id)).await;
                 let info = overseer.cx.board.get(&id).ok_or_else(|| no_such(id.as_str()))?;
@@ -110,16 +136,20 @@ async fn one(
                 Ok(Reply::Container(Box::new(info.as_ref().clone())))
             }
             Request::Node {} => Ok(Reply::Node(node(&overseer).await)),
+            Request::NodeStats {} => Ok(Reply::NodeStats(Box::new(stats::node(&overseer).await))),
             Request::GcWhy { id } => gc::why(&overseer, &id).await.map(|why| Reply::GcWhy(Box::new(why))),
             Request::GcForget { id } => gc::forget(&overseer, &id).await.map(|()| Reply::Done {}),
             Request::GcAdd(request) => gc::add(&overseer, request).await.map(|()| Reply::Done {}),
-            Request::Restart { .. } | Request::Stats { .. } | Request::NodeStats {} | Request::Maintenance { .. } => {
-                Err(ApiError::new(ErrorCode::Internal, "this is being built"))
+            Request::Maintenance { on } => {
+                overseer.ready().await;
+                node::maintain(&overseer, on).await?;
+                Ok(Reply::NodeStats(Box::new(stats::node(&overseer).await)))
             }
             Request::GcList {}
             | Request::GcRetry { .. }
             | Request::GcScan { .. }
             | Request::List { .. }
+            | Request::Stats { .. }
             | Request::Subscribe { .. } => {
                 Err(ApiError::new(ErrorCode::Internal, "a list was asked for as a single reply"))
             }
@@ -131,8 +161,35 @@ async fn one(
     }
 }
 
-async fn wait(overseer: &Overseer, id: sexton_common::ContainerId, generation: Option<u64>) -> Result<Reply, ApiError> {
+async fn stop(
+    overseer: &Overseer,
+    id: sexton_common::ContainerId,
+    signal: i32,
+    timeout: Duration,
+) -> Result<Reply, ApiError> {
     overseer.ready().await;
+    let before = overseer.cx.board.get(&id).ok_or_else(|| no_such(id.as_str()))?;
+    overseer.instances.stop(&id, signal, timeout).await?;
+    let now = overseer.cx.board.get(&id).filter(|info| info.generation == before.generation);
+    // It may have removed itself.
+    let info = match now {
+        Some(info) => Some(info.as_ref().clone()),
+        None => overseer.cx.board.exited_lately(&id, before.generation),
+    };
+    Ok(Reply::Container(Box::new(info.unwrap_or_else(|| before.as_ref().clone()))))
+}
+
+async fn frozen(overseer: &Overseer, id: &ContainerId, kind: WishKind) -> Result<Reply, ApiError> {
+    let done = overseer.wish(id, kind).await;
+    if overseer.cx.board.get(id).is_some() && done.as_ref().is_err_and(|e| e.code == ErrorCode::NoSuchContainer) {
+        let text = format!("container {id} is not running: it waits for its next start");
+        return Err(ApiError::new(ErrorCode::NotRunning, text));
+    }
+    done
+}
+
+async fn wait(overseer: &Overseer, id: sexton_common::ContainerId, generation: Option<u64>) -> Result<Reply, ApiError> {
+    overseer.known(&id).await?;
     let now = overseer.cx.board.get(&id);
     if let Some(generation) = generation
         && now.as_ref().is_none_or(|info| info.generation != generation)

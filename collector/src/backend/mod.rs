@@ -8,6 +8,10 @@
 #[cfg(test)]
 pub mod simulated;
 
+mod shimmed;
+
+pub use shimmed::Shims;
+
 use sexton_common::{
     ContainerId,
     instance::Ended,

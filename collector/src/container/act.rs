@@ -107,6 +107,7 @@ impl Task {
             Action::AnswerStart => self.answer_start(),
             Action::AnswerRemoval => self.answer_removal(),
             Action::Forget => self.cx.board.forget(&self.launch.id, self.launch.generation),
+            Action::Hollow => self.cx.board.hollow(self.info()),
             Action::End => self.forget_gc(),
         }
         None

@@ -22,6 +22,7 @@ impl Task {
             WishKind::Stop { .. } => Event::Stop,
             WishKind::Pause | WishKind::Resume => return self.on_freeze_wish(wish).await,
             WishKind::Remove { force } => Event::Remove { force },
+            WishKind::MakeRoom => Event::MakeRoom,
             WishKind::Wait => return self.wait_for_exit(wish.reply),
         };
         self.wished(event, wish).await;

@@ -62,6 +62,8 @@ pub enum Event {
     Pause,
     /// A client wants it thawed.
     Resume,
+    /// Its next run is about to be created.
+    MakeRoom,
     /// A client wants it removed.
     Remove {
         /// Whatever its state.
@@ -120,6 +122,8 @@ pub enum Action {
     AnswerRemoval,
     /// Take it off the board, telling nobody.
     Forget,
+    /// Leave it on the board without a run, telling nobody.
+    Hollow,
     /// The task ends.
     End,
 }

@@ -80,13 +80,15 @@ pub struct Machine {
     pub paused: bool,
     /// It is to end, and must not stay frozen.
     pub ending: bool,
+    /// It is removed to make room for its next run: nobody is told.
+    pub silent: bool,
 }
 
 impl Machine {
     /// At the beginning of a phase.
     #[must_use]
     pub fn new(phase: Phase, remove: bool) -> Self {
-        Self { phase, job: None, remove, kill_orphan: false, stuck: false, paused: false, ending: false }
+        Self { phase, job: None, remove, kill_orphan: false, stuck: false, silent: false, paused: false, ending: false }
     }
 
     /// The same, with a policy for the death of its shim.
@@ -195,11 +197,21 @@ impl Machine {
             }
             (Event::Buried { ok }, P::Stopped) if self.job == Some(Job::Bury) => {
                 self.job = None;
-                if ok { self.end() } else { vec![A::AnswerRemoval] }
+                if !ok {
+                    self.silent = false;
+                    return vec![A::AnswerRemoval];
+                }
+                self.end()
             }
 
             (
-                Event::Start | Event::Signal | Event::Stop | Event::Pause | Event::Resume | Event::Remove { .. },
+                Event::Start
+                | Event::Signal
+                | Event::Stop
+                | Event::Pause
+                | Event::Resume
+                | Event::MakeRoom
+                | Event::Remove { .. },
                 phase,
             ) => self.wished(event, phase),
 
@@ -259,10 +271,8 @@ impl Machine {
 
     fn end(&mut self) -> Vec<Action> {
         (self.stuck, self.paused, self.ending) = (false, false, false);
-        self.to(
-            Phase::Gone,
-            [Action::Publish(EventKind::Removed), Action::AnswerRemoval, Action::AnswerExit, Action::End],
-        )
+        let tell = if self.silent { Action::Hollow } else { Action::Publish(EventKind::Removed) };
+        self.to(Phase::Gone, [tell, Action::AnswerRemoval, Action::AnswerExit, Action::End])
     }
 }
 

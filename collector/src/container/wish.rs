@@ -40,6 +40,8 @@ pub enum WishKind {
         /// Whatever its state.
         force: bool,
     },
+    /// Make room for its next run: its record goes, and nobody is told.
+    MakeRoom,
     /// Say how it ended once that is known.
     Wait,
 }

@@ -5,7 +5,7 @@
 //! opened beneath the one before it, never through a link, and below the name never across a mount. Up it goes by `..`,
 //! but only into the very directory that it came down from.
 
-mod descriptors;
+pub mod descriptors;
 mod failures;
 mod walk;
 

@@ -121,6 +121,11 @@ impl Gc {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether an earlier collector's entry of this name has not been taken up.
+    pub fn is_pending(&self, id: &ContainerId) -> bool {
+        self.pending().range((id.clone(), 0)..=(id.clone(), u64::MAX)).next().is_some()
+    }
+
     /// Whether an earlier collector was to remove it once it is clean.
     pub fn was_to_be_removed(&self, launch: &Launch) -> bool {
         self.pending().get(&launch.run()).is_some_and(|entry| entry.remove)
@@ -242,12 +247,14 @@ pub fn restore(cx: &Arc<Context>, entries: Vec<Entry>) {
 pub async fn take_up(cx: &Arc<Context>, launches: Vec<Launch>) {
     let state = |run: &Run| Some(cx.board.get(&run.0).filter(|info| info.generation == run.1)?.state);
     // It may be alive: once it can be read its own task sees to it.
-    let unread =
-        |run: &Run| cx.board.get(&run.0).is_none() && cx.layout.container(&run.0).path().symlink_metadata().is_ok();
+    let unread = |run: &Run| {
+        let lies = || cx.layout.container(&run.0).path().symlink_metadata().is_ok();
+        cx.board.is_pending(&run.0) || (cx.board.get(&run.0).is_none() && lies())
+    };
     let left: Vec<(Run, Entry)> = cx.gc.pending().iter().map(|(run, entry)| (run.clone(), entry.clone())).collect();
     for (run, entry) in left {
         match state(&run) {
-            Some(State::Stopped) => {
+            Some(State::Stopped | State::Restarting) => {
                 cx.gc.pending().remove(&run);
                 remove_late(cx, run).await;
             }
@@ -259,7 +266,7 @@ pub async fn take_up(cx: &Arc<Context>, launches: Vec<Launch>) {
     for launch in launches {
         let run = launch.run();
         match state(&run) {
-            Some(State::Stopped) => remove_late(cx, run).await,
+            Some(State::Stopped | State::Restarting) => remove_late(cx, run).await,
             Some(_) => {}
             None => {
                 let unborn = launch.shim.look().is_ok_and(|shim| matches!(shim, Presence::Alive(_)));

@@ -7,10 +7,12 @@ mod tests;
 
 pub use put::{appear, quarantine, rename, sync_parent, write, write_new};
 
+use rustix::{fs::OFlags, io::Errno};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    fs::File,
+    fs::OpenOptions,
     io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -40,6 +42,9 @@ pub enum Damage {
     /// Longer than it says, or than anything we write.
     #[error("it is longer than it should be")]
     TooLong,
+    /// A FIFO, a directory, or what else is no plain file.
+    #[error("it is not a plain file")]
+    NotAFile,
     /// Not ours.
     #[error("it does not begin as a Sexton file")]
     Magic,
@@ -167,12 +172,23 @@ pub fn read_head<F: Fact, H: DeserializeOwned>(path: &Path) -> Option<H> {
 
 fn bytes_of(path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
     let io = |source| ReadError::Io { path: path.into(), source };
-    let file = match File::open(path) {
+    let not_a_file = || ReadError::Damaged { path: path.into(), damage: Damage::NotAFile };
+    // A FIFO of that name would keep us waiting for somebody who writes into it.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // A socket, or a device that is not there.
+        Err(e) if Errno::from_io_error(&e) == Some(Errno::NXIO) => return Err(not_a_file()),
         Err(e) => return Err(io(e)),
     };
-    let mut bytes = Vec::new();
-    file.take((HEADER + MAX_BODY + 1) as u64).read_to_end(&mut bytes).map_err(io)?;
+    let meta = file.metadata().map_err(io)?;
+    if !meta.is_file() {
+        return Err(not_a_file());
+    }
+    const MOST: usize = HEADER + MAX_BODY + 1;
+    // One more than it has, so that the end is seen without growing.
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).map_or(MOST, |length| MOST.min(length + 1)));
+    file.take(MOST as u64).read_to_end(&mut bytes).map_err(io)?;
     Ok(Some(bytes))
 }

@@ -60,6 +60,39 @@ pub struct ContainerInfo {
     pub restart: Option<Box<RestartInfo>>,
 }
 
+impl ContainerInfo {
+    /// One that is known to be there, and no more than that: any run's word takes its place.
+    #[must_use]
+    pub fn pending(id: ContainerId) -> Self {
+        Self {
+            id,
+            generation: 0,
+            state: State::Pending,
+            pid: None,
+            shim_pid: None,
+            status: None,
+            source: None,
+            oom_killed: None,
+            created_at: WallTime(0),
+            started_at: None,
+            exited_at: None,
+            ran_ns: None,
+            bundle: PathBuf::new(),
+            runtime: PathBuf::new(),
+            auto_remove: false,
+            foreign: false,
+            attempts: 0,
+            in_the_way: None,
+            usage: None,
+            memory_peak: None,
+            cpu_ns: None,
+            started_ns: None,
+            command: Vec::new(),
+            restart: None,
+        }
+    }
+}
+
 /// Whether and when a container comes back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestartInfo {

@@ -130,11 +130,12 @@ pub enum Request {
         /// The container.
         id: ContainerId,
     },
-    /// What containers use. Answer: [`super::Reply::Stats`], until `last`; with a period again and again, for ever.
+    /// What containers use. Answer: [`super::Reply::Stats`], until `last`; with a period again and again, for ever, or until
+    /// none of those that were named is there any more.
     Stats {
         /// Which; all that run if empty.
         ids: Vec<ContainerId>,
-        /// Milliseconds between samples; one sample if `None`.
+        /// Milliseconds between samples, from 100; one sample if `None`.
         period_ms: Option<u64>,
     },
     /// How the machine is. Answer: [`super::Reply::NodeStats`].

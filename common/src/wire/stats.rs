@@ -32,7 +32,7 @@ pub struct ContainerStats {
     pub oom_kills: Option<u64>,
     /// What went to and from disks.
     pub io: Option<IoUse>,
-    /// What its registered paths take; `None` while nobody has counted yet.
+    /// What its registered paths take; `None` if it has none, and while nobody has counted yet.
     pub disk: Option<DiskUse>,
 }
 

@@ -3,6 +3,7 @@
 
 mod gc;
 mod replies;
+mod stats;
 
 pub use gc::entry;
 pub use replies::reply;
@@ -217,6 +218,8 @@ pub fn request() -> impl Strategy<Value = Request> {
         id().prop_map(|id| Request::GcForget { id }),
         add_request().prop_map(Request::GcAdd),
         any::<bool>().prop_map(|adopt| Request::GcScan { adopt }),
+        (vec(id(), 0..3), any::<Option<u64>>()).prop_map(|(ids, period_ms)| Request::Stats { ids, period_ms }),
+        Just(Request::NodeStats {}),
     ]
 }
 

@@ -2,12 +2,14 @@
 
 use super::{
     gc::{figures, finding, info as gc_info, why},
-    id, path, source, status, time, usage,
+    id, path, source,
+    stats::{container as container_stats, node as node_stats},
+    status, time, usage,
 };
 use proptest::{collection::vec, option, prelude::*};
 use sexton_common::wire::{ApiError, ContainerInfo, ErrorCode, Event, EventKind, Launched, Node, Reply, State};
 
-fn state() -> impl Strategy<Value = State> {
+pub fn state() -> impl Strategy<Value = State> {
     use State as S;
     prop::sample::select(
         &[
@@ -121,6 +123,8 @@ pub fn reply() -> impl Strategy<Value = Reply> {
         error.prop_map(|(code, (message, exit_code))| Reply::Error(ApiError { code, message, exit_code })),
         (vec(gc_info(), 0..3), any::<bool>()).prop_map(|(entries, last)| Reply::GcEntries { entries, last }),
         why().prop_map(|why| Reply::GcWhy(Box::new(why))),
+        (vec(container_stats(), 0..3), any::<bool>()).prop_map(|(containers, last)| Reply::Stats { containers, last }),
+        node_stats().prop_map(|node| Reply::NodeStats(Box::new(node))),
         (vec(finding(), 0..3), any::<bool>()).prop_map(|(findings, last)| Reply::Findings { findings, last }),
     ]
 }

@@ -108,7 +108,7 @@ mod tests {
     fn what_is_not_there_cannot_be_forgotten() {
         let failure = execute(&fake().0, "forget c2").unwrap_err();
         assert_eq!(failure.to_string(), "c2 is not in GC: `sexton gc ls` lists what is");
-        assert_eq!(failure.exit_code(false), 1);
+        assert_eq!(failure.exit_code(false), 3);
     }
 
     #[test]

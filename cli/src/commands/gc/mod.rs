@@ -19,6 +19,9 @@ use sexton_common::{
 };
 use std::time::Duration;
 
+/// How long one attempt on everything may take; a bounded number goes at once.
+const ALL: Duration = Duration::from_secs(600);
+
 /// `sexton gc`.
 #[derive(Debug, Args)]
 pub struct Gc {
@@ -60,7 +63,7 @@ impl Gc {
 }
 
 /// What is in GC, the oldest first.
-fn list(daemon: &Daemon) -> Result<Vec<GcInfo>, Failure> {
+pub(super) fn list(daemon: &Daemon) -> Result<Vec<GcInfo>, Failure> {
     let mut connection = daemon.connect()?;
     connection.send(&Request::GcList {}, &[], SIMPLE)?;
     let mut entries = entries(&mut connection, SIMPLE)?;
@@ -84,6 +87,13 @@ fn entries(connection: &mut Connection, within: Duration) -> Result<Vec<GcInfo>,
     }
 }
 
+/// Has everything tried again now. What is left then.
+pub(super) fn retry_all(daemon: &Daemon) -> Result<Vec<GcInfo>, Failure> {
+    let mut connection = daemon.connect()?;
+    connection.send(&Request::GcRetry { id: None }, &[], ALL)?;
+    entries(&mut connection, ALL)
+}
+
 /// When it is tried again.
 fn next_try(entry: &GcInfo, now: WallTime) -> String {
     match entry.next_try {
@@ -93,7 +103,7 @@ fn next_try(entry: &GcInfo, now: WallTime) -> String {
 }
 
 /// How far it came, and why no further.
-fn obstacle(entry: &GcInfo) -> String {
+pub(super) fn obstacle(entry: &GcInfo) -> String {
     format!("{}: {}", entry.step, entry.in_the_way)
 }
 

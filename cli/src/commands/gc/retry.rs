@@ -1,10 +1,10 @@
 //! `gc retry`.
 
-use super::{entries, list, obstacle};
+use super::{entries, list, obstacle, retry_all};
 use crate::{
     daemon::Daemon,
     failure::Failure,
-    fanout,
+    fanout::{self, Codes},
     output::{self, plain},
 };
 use clap::Args;
@@ -16,8 +16,6 @@ use std::time::Duration;
 
 /// How long one attempt may take: its own deadline, 10 s by default, is in it.
 const ONE: Duration = Duration::from_secs(60);
-/// How long one attempt on everything may take; a bounded number goes at once.
-const ALL: Duration = Duration::from_secs(600);
 
 /// `sexton gc retry`.
 #[derive(Debug, Args)]
@@ -50,16 +48,17 @@ impl Retry {
                 output::line(outcome(id, left))
             },
         )?;
-        Ok(failed.max((!clean).into()))
+        let mut codes = Codes::default();
+        codes.add(failed);
+        codes.add((!clean).into());
+        Ok(codes.code())
     }
 }
 
 fn everything(daemon: &Daemon) -> Result<u8, Failure> {
     let before = list(daemon)?;
     output::progress(format_args!("trying to clean {} containers", before.len()));
-    let mut connection = daemon.connect()?;
-    connection.send(&Request::GcRetry { id: None }, &[], ALL)?;
-    let left = entries(&mut connection, ALL)?;
+    let left = retry_all(daemon)?;
     for entry in &before {
         let left = left.iter().find(|left| left.id == entry.id);
         output::line(outcome(&entry.id, left))?;
@@ -112,7 +111,8 @@ mod tests {
         assert_eq!(execute(&fake, "retry good").unwrap(), 0);
         assert_eq!(execute(&fake, "retry bad").unwrap(), 1);
         assert_eq!(execute(&fake, "retry bad good").unwrap(), 1);
-        assert_eq!(execute(&fake, "retry nobody good").unwrap(), 1);
+        assert_eq!(execute(&fake, "retry nobody good").unwrap(), 3);
+        assert_eq!(execute(&fake, "retry nobody bad").unwrap(), 1);
         let good = Request::GcRetry { id: Some("good".parse().unwrap()) };
         assert_eq!(asked.lock().unwrap().iter().filter(|request| **request == good).count(), 3, "each was tried");
     }

@@ -54,6 +54,19 @@ impl Machine {
                 P::Created | P::Stopping | P::Gc | P::Stopped => vec![A::Refuse(Refusal::NotRunning)],
                 P::Gone => vec![A::Refuse(Refusal::NoSuchContainer)],
             },
+            (Event::MakeRoom, phase) => match phase {
+                P::Stopped => {
+                    // Somebody who removes it is told that it is gone.
+                    self.silent = self.job != Some(Job::Bury);
+                    let mut actions = self.remove_after([A::AwaitRemoval]);
+                    actions.extend(self.begin(Job::Bury));
+                    actions
+                }
+                P::Creating | P::Stopping => vec![A::Refuse(Refusal::Busy)],
+                P::Created | P::Running | P::Orphaned => vec![A::Refuse(Refusal::AlreadyStarted)],
+                P::Gc => vec![A::Refuse(Refusal::InGc)],
+                P::Gone => vec![A::Refuse(Refusal::NoSuchContainer)],
+            },
             (Event::Remove { force }, phase) => match phase {
                 P::Creating => vec![A::Refuse(Refusal::Busy)],
                 P::Created | P::Running | P::Orphaned if !force && self.stuck => vec![A::Refuse(Refusal::InGc)],
@@ -69,6 +82,7 @@ impl Machine {
                 P::Gc if !force => vec![A::Refuse(Refusal::InGc)],
                 P::Gc => self.remove_after([A::AwaitRemoval, A::Retry]),
                 P::Stopped => {
+                    self.silent = false;
                     let mut actions = self.remove_after([A::AwaitRemoval]);
                     actions.extend(self.begin(Job::Bury));
                     actions

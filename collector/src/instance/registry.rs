@@ -1,0 +1,348 @@
+//! The map from container to instance, and what clients may order.
+
+use super::{Go, MAILBOX, Order, Rules, book::Book, task::Task};
+use crate::{
+    backend::{Backend, Doing},
+    board::Board,
+};
+use sexton_common::{
+    ContainerId, Stamp, WallTime,
+    identity::BootId,
+    instance::{Instance, Next},
+    launch::{Launch, Origin},
+    wire::{ApiError, ErrorCode, Launched, State},
+    workload::Workload,
+};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Chooses backends.
+pub trait Backends: fmt::Debug + Send + Sync + 'static {
+    /// For what is run.
+    fn of(&self, workload: &Workload) -> Arc<dyn Backend>;
+
+    /// For a container that is there.
+    fn of_container(&self, id: &ContainerId) -> Arc<dyn Backend>;
+
+    /// How it was launched last.
+    fn launch<'a>(&'a self, id: &'a ContainerId) -> Doing<'a, Launch>;
+}
+
+/// What every instance shares.
+#[derive(Debug)]
+pub struct Around {
+    /// What everybody may know.
+    pub board: Arc<Board>,
+    /// Where they are kept.
+    pub book: Arc<dyn Book>,
+    /// Who runs them.
+    pub backends: Arc<dyn Backends>,
+    /// What their policies count with.
+    pub rules: Rules,
+    /// This boot.
+    pub boot: BootId,
+    /// Their tasks.
+    pub tasks: TaskTracker,
+    /// Cancelled when the collector stops.
+    pub cancel: CancellationToken,
+    /// Changes when what was refused may be accepted: try again.
+    pub changed: watch::Receiver<Option<WallTime>>,
+    /// Tells the time: of the machine, or of a test.
+    pub clock: fn() -> Stamp,
+}
+
+impl Around {
+    /// The present moment.
+    #[must_use]
+    pub fn now(&self) -> Stamp {
+        (self.clock)()
+    }
+
+    /// A moment in nanoseconds since boot, as timers know it.
+    #[must_use]
+    pub fn instant(&self, boot_ns: u64) -> Instant {
+        Instant::now() + Duration::from_nanos(boot_ns.saturating_sub(self.now().boot_ns))
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Instances {
+    around: Arc<Around>,
+    map: Arc<Mutex<HashMap<ContainerId, mpsc::Sender<Order>>>>,
+    /// Of an earlier collector, until it is known whether their runs are there.
+    found: Mutex<HashMap<ContainerId, Instance>>,
+}
+
+impl Instances {
+    /// With what lies in the book.
+    #[must_use]
+    pub fn new(around: Around, found: Vec<Instance>) -> Self {
+        let found = found.into_iter().map(|instance| (instance.id.clone(), instance)).collect();
+        Self { around: Arc::new(around), map: Arc::default(), found: Mutex::new(found) }
+    }
+
+    fn map(&self) -> MutexGuard<'_, HashMap<ContainerId, mpsc::Sender<Order>>> {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn found(&self) -> MutexGuard<'_, HashMap<ContainerId, Instance>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A run of a container is there, and is on the board: somebody sees to it that it comes back, if it does.
+    pub fn adopt(&self, launch: &Launch) {
+        let comes_back = launch.restart.comes_back() && !launch.auto_remove && launch.origin == Origin::Sexton;
+        if self.map().contains_key(&launch.id) {
+            return;
+        }
+        if let Some(instance) = self.take_found(&launch.id) {
+            self.spawn(instance, true, None);
+            return;
+        }
+        if !comes_back {
+            return;
+        }
+        self.spawn(self.fresh(launch), false, None);
+    }
+
+    /// Waits until what is known of an adopted container is durable, or its disk has been tried.
+    pub async fn saved(&self, id: &ContainerId) {
+        let _ = self.order(id, |done| Order::Saved { done }).await;
+    }
+
+    fn fresh(&self, launch: &Launch) -> Instance {
+        Instance {
+            id: launch.id.clone(),
+            launch: launch.clone(),
+            boot: self.around.boot,
+            count: 0,
+            delay_ms: 0,
+            unknowns: 0,
+            stopped_by_user: false,
+            removing: false,
+            next: Next::Run,
+            last: None,
+            failure: None,
+        }
+    }
+
+    fn take_found(&self, id: &ContainerId) -> Option<Instance> {
+        self.found().remove(id)
+    }
+
+    /// Those whose run is not there: takes up all that `is_settled` says this of.
+    pub fn take_up(&self, is_settled: impl Fn(&ContainerId) -> bool) {
+        let settled: Vec<_> = self.found().keys().filter(|id| is_settled(id)).cloned().collect();
+        for id in settled {
+            if let Some(instance) = self.take_found(&id) {
+                self.spawn(instance, true, None);
+            }
+        }
+    }
+
+    /// Its order back, if there is one already.
+    fn spawn(&self, instance: Instance, found: bool, first: Option<Order>) -> Option<Option<Order>> {
+        let id = instance.id.clone();
+        let (orders, inbox) = mpsc::channel(MAILBOX);
+        {
+            let mut map = self.map();
+            if map.get(&id).is_some_and(|orders| !orders.is_closed()) {
+                return Some(first);
+            }
+            map.insert(id.clone(), orders.clone());
+        }
+        let mut task = Task::new(self.around.clone(), instance, inbox);
+        if found {
+            task.take_up();
+        }
+        let map = self.map.clone();
+        self.around.tasks.spawn(async move {
+            task.run(first).await;
+            let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
+            if map.get(&id).is_some_and(|there| there.same_channel(&orders)) {
+                map.remove(&id);
+            }
+        });
+        None
+    }
+
+    /// Gives an order, if the container has an instance.
+    async fn order<T>(
+        &self,
+        id: &ContainerId,
+        order: impl FnOnce(oneshot::Sender<T>) -> Order,
+    ) -> Result<Option<T>, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        self.give(id, order(reply), answer).await
+    }
+
+    /// The same, and makes an instance for it of a container that has none and is in one of these states.
+    async fn order_anyhow<T>(
+        &self,
+        id: &ContainerId,
+        states: &[State],
+        order: impl FnOnce(oneshot::Sender<T>) -> Order,
+    ) -> Result<Option<T>, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        let has = self.map().get(id).is_some_and(|orders| !orders.is_closed());
+        if has || !self.backend(id).state(id).is_some_and(|state| states.contains(&state)) {
+            return self.give(id, order(reply), answer).await;
+        }
+        let launch = self.around.backends.launch(id).await?;
+        let refused = match (&launch.origin, launch.auto_remove) {
+            (Origin::Foreign { .. }, _) => "its shim is a foreign one: whoever made it has to start it again",
+            (_, true) => "it removes itself when it has ended: run it again",
+            _ => {
+                return match self.spawn(self.fresh(&launch), false, Some(order(reply))) {
+                    None => self.answer(answer).await,
+                    // Somebody else has just made one.
+                    Some(Some(order)) => self.give(id, order, answer).await,
+                    Some(None) => Ok(None),
+                };
+            }
+        };
+        Err(ApiError::new(ErrorCode::Invalid, format!("container {id} cannot be started again: {refused}")))
+    }
+
+    async fn give<T>(
+        &self,
+        id: &ContainerId,
+        order: Order,
+        answer: oneshot::Receiver<T>,
+    ) -> Result<Option<T>, ApiError> {
+        let Some(orders) = self.map().get(id).cloned() else { return Ok(None) };
+        match orders.try_send(order) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                let text = format!("container {id} is busy: too many requests wait for it; try again");
+                return Err(ApiError::new(ErrorCode::Busy, text));
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => return Ok(None),
+        }
+        self.answer(answer).await
+    }
+
+    async fn answer<T>(&self, answer: oneshot::Receiver<T>) -> Result<Option<T>, ApiError> {
+        match answer.await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(_) if self.around.cancel.is_cancelled() => Err(stopping()),
+            // It ended before it came to our order.
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn backend(&self, id: &ContainerId) -> Arc<dyn Backend> {
+        self.around.backends.of_container(id)
+    }
+
+    /// Starts a container that was created, or that has ended: as a new run then, whose launch is returned.
+    ///
+    /// # Errors
+    /// What its run, or its launch, says.
+    pub async fn start(&self, id: &ContainerId) -> Result<Option<Launched>, ApiError> {
+        let (outcome, created) = oneshot::channel();
+        let order = |go| Order::Start { go, outcome };
+        match self.order_anyhow(id, &[State::Stopping, State::Stopped], order).await?.transpose()? {
+            None | Some(Go::Run) => self.backend(id).start(id).await.map(|()| None),
+            Some(Go::Done) => self.outcome(created).await.map(Some),
+        }
+    }
+
+    /// Stops a container if it runs, and starts it as a new run.
+    ///
+    /// # Errors
+    /// What its run, or its launch, says.
+    pub async fn restart(&self, id: &ContainerId, signal: i32, timeout: Duration) -> Result<Launched, ApiError> {
+        let states = [State::Created, State::Running, State::Paused, State::Orphaned, State::Stopping, State::Stopped];
+        let (outcome, mut created) = oneshot::channel();
+        match self.order_anyhow(id, &states, |go| Order::Restart { go, outcome }).await?.transpose()? {
+            None => {
+                let state = self.backend(id).state(id);
+                let Some(state) = state else { return Err(crate::container::no_such(id.as_str())) };
+                let text = format!("container {id} is {} and cannot be restarted now: try again", state.name());
+                let code = if state == State::Gc { ErrorCode::InGc } else { ErrorCode::Busy };
+                Err(ApiError::new(code, text))
+            }
+            Some(Go::Done) => self.outcome(created).await,
+            Some(Go::Run) => {
+                let backend = self.backend(id);
+                let stopped = backend.stop(id, signal, timeout);
+                tokio::select! {
+                    biased;
+                    created = &mut created => created.unwrap_or_else(|_| Err(stopping())),
+                    stopped = stopped => match stopped {
+                        // It may have ended by itself, and that is as good.
+                        Err(e) if !matches!(e.code, ErrorCode::AlreadyStopped | ErrorCode::NotRunning | ErrorCode::NoSuchContainer) => Err(e),
+                        _ => self.outcome(created).await,
+                    },
+                }
+            }
+        }
+    }
+
+    async fn outcome(&self, created: oneshot::Receiver<Result<Launched, ApiError>>) -> Result<Launched, ApiError> {
+        created.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// A user's stop: nothing starts any more, and what runs is stopped.
+    ///
+    /// # Errors
+    /// What its run says.
+    pub async fn stop(&self, id: &ContainerId, signal: i32, timeout: Duration) -> Result<(), ApiError> {
+        match self.order(id, |go| Order::Stop { go }).await?.transpose()? {
+            Some(Go::Done) => Ok(()),
+            None | Some(Go::Run) => self.backend(id).stop(id, signal, timeout).await,
+        }
+    }
+
+    /// A signal. Those that a user stops containers with count as a stop (moby's `kill`), others do not (moby#41302).
+    ///
+    /// # Errors
+    /// What its run says.
+    pub async fn kill(&self, id: &ContainerId, signal: i32) -> Result<(), ApiError> {
+        if matches!(signal, nix::libc::SIGKILL | nix::libc::SIGTERM) {
+            match self.order(id, |go| Order::Stop { go }).await?.transpose() {
+                Ok(Some(Go::Done)) => return Ok(()),
+                Err(e) if e.code == ErrorCode::AlreadyStopped => {
+                    return Err(ApiError {
+                        code: ErrorCode::NotRunning,
+                        exit_code: ErrorCode::NotRunning.exit_code(),
+                        ..e
+                    });
+                }
+                other => drop(other?),
+            }
+        }
+        self.backend(id).kill(id, signal).await
+    }
+
+    /// Removes a container, and all that is known of it.
+    ///
+    /// # Errors
+    /// What its run says.
+    pub async fn remove(&self, id: &ContainerId, force: bool) -> Result<(), ApiError> {
+        let go = self.order(id, |go| Order::Remove { force, go }).await?.transpose()?;
+        match (self.backend(id).delete(id, force).await, &go) {
+            (Err(e), Some(_)) if e.code == ErrorCode::NoSuchContainer => {}
+            (deleted, _) => deleted?,
+        }
+        if go.is_some() {
+            self.order(id, |done| Order::Removed { done }).await?;
+        }
+        Ok(())
+    }
+}
+
+fn stopping() -> ApiError {
+    ApiError::new(ErrorCode::ShuttingDown, "sextond is shutting down: ask again when it is back")
+}

@@ -193,7 +193,13 @@ async fn wait(overseer: &Overseer, id: sexton_common::ContainerId, generation: O
         let info = overseer.cx.board.exited_lately(&id, generation).ok_or_else(|| no_such(id.as_str()))?;
         return Ok(Reply::Container(Box::new(info)));
     }
-    overseer.wish(&id, WishKind::Wait).await
+    match (overseer.wish(&id, WishKind::Wait).await, now) {
+        // It has no run any more, and how the last one ended is known all the same.
+        (Err(e), Some(info)) if e.code == ErrorCode::NoSuchContainer && info.status.is_some() => {
+            Ok(Reply::Container(Box::new(info.as_ref().clone())))
+        }
+        (answer, _) => answer,
+    }
 }
 
 fn known(signal: i32) -> Result<i32, ApiError> {

@@ -1,7 +1,8 @@
 //! Whoever runs what a container is.
 //!
-//! One trait. Everything that is done to one container through it is done one after the other; different containers do not
-//! wait for each other. To add a backend: write one file here with a type that implements [`Backend`], name it in
+//! One trait. What is done to one run through it is done one after the other, by the backend: callers need not wait for each other.
+//! Only `create` wants the container for itself: nothing else that changes it is under way then, and its earlier run is clean.
+//! Different containers do not wait for each other. To add a backend: write one file here with a type that implements [`Backend`], name it in
 //! [`sexton_common::workload::Workload`] if its containers outlive the collector, and choose it where instances are made.
 //! `simulated` is one of containers that exist in tests only; it notes what a caller must not do.
 

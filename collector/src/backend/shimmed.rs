@@ -43,7 +43,21 @@ impl Shimmed {
     }
 
     fn wish<'a>(&'a self, id: &'a ContainerId, kind: WishKind) -> Doing<'a, ()> {
-        Box::pin(async move { self.overseer()?.wish(id, kind).await.map(drop) })
+        Box::pin(async move {
+            let overseer = self.overseer()?;
+            match overseer.wish(id, kind).await {
+                // Its last run's record made room for a run that never came to be.
+                Err(e) if e.code == ErrorCode::NoSuchContainer && overseer.cx.board.get(id).is_some() => {
+                    let code = match kind {
+                        WishKind::Stop { .. } => ErrorCode::AlreadyStopped,
+                        WishKind::Remove { .. } => return Err(e),
+                        _ => ErrorCode::NotRunning,
+                    };
+                    Err(ApiError::new(code, format!("container {id} is not running: its last start failed")))
+                }
+                done => done.map(drop),
+            }
+        })
     }
 }
 

@@ -45,9 +45,9 @@ fn machines() -> impl Iterator<Item = Machine> {
             flags.map(|(yes, paused, ending)| Machine {
                 job,
                 kill_orphan: yes,
+                silent: yes,
                 paused: paused && matches!(phase, P::Running | P::Orphaned),
                 ending,
-                silent: yes,
                 ..Machine::new(phase, yes)
             })
         })

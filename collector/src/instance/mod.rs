@@ -27,6 +27,8 @@ mod policy_tests;
 mod reconcile;
 mod registry;
 mod shown;
+#[cfg(test)]
+mod simulated;
 mod task;
 
 pub use book::Disk;

@@ -94,11 +94,6 @@ impl Task {
                 Next::Start { .. } => Next::Start { after: 0, due: self.around.now() },
                 Next::Run | Next::Nothing { .. } => Next::Nothing { after: 0 },
             };
-            if was_running && matches!(instance.launch.restart, RestartPolicy::OnFailure { .. }) {
-                // Nobody knows how that run ended.
-                (instance.count, instance.unknowns) =
-                    (instance.count.saturating_add(1), instance.unknowns.saturating_add(1));
-            }
             Came::MachineRebooted { was_running }
         };
         if let (Next::Nothing { after }, false) = (instance.next, instance.removing) {
@@ -112,6 +107,13 @@ impl Task {
                 last.as_ref(),
                 &self.around.rules,
             ) {
+                if came == (Came::MachineRebooted { was_running: true })
+                    && matches!(policy, RestartPolicy::OnFailure { .. })
+                {
+                    // Nobody knows how that run ended; this is what the policy allows for it.
+                    (instance.count, instance.unknowns) =
+                        (instance.count.saturating_add(1), instance.unknowns.saturating_add(1));
+                }
                 instance.stopped_by_user = false;
                 instance.next = Next::Start { after, due: self.around.now() };
                 (self.dirty, self.tell) = (true, Some(EventKind::Restarting));

@@ -214,9 +214,12 @@ async fn what_the_caller_must_not_do_is_noted() {
     world.watch(id).wait_for(|seen| seen.clean).await.unwrap();
     world.create(&launch).await.unwrap();
     assert_eq!(world.figures().violations, before);
-    // Two different things at once.
-    let _ = tokio::join!(world.stop(id, TERM, SECOND), world.delete(id, true));
-    assert_eq!(world.violations().last().unwrap(), "delete of c while its stop is under way");
+    // What is done to a run waits for its turn; its next one does not.
+    let _ = tokio::join!(world.stop(id, TERM, SECOND), world.kill(id, 9), world.pause(id));
+    assert_eq!(world.figures().violations, before);
+    world.watch(id).wait_for(|seen| seen.clean).await.unwrap();
+    let _ = tokio::join!(world.create(&launch), world.delete(id, true));
+    assert_eq!(world.violations().last().unwrap(), "delete of c while its create is under way");
     assert_eq!(world.figures().most_alive, 1);
 }
 

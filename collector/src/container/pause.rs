@@ -90,7 +90,10 @@ impl Task {
         let Some(freeze) = self.freeze.take() else { return };
         let (id, verb) = (&self.launch.id, if freeze.on { "pause" } else { "resume" });
         let alive = matches!(self.machine.phase, Phase::Running | Phase::Orphaned);
-        let done = if !alive {
+        let done = if !alive && !freeze.on {
+            // It was thawed, and took what had been waiting for it.
+            Ok(Reply::Done {})
+        } else if !alive {
             Err(refuse(Refusal::NotRunning, &self.info()))
         } else if freeze.on == self.machine.paused {
             Ok(Reply::Done {})

@@ -58,6 +58,9 @@ pub enum Failure {
     /// It would do harm, and was not confirmed.
     #[error("{0}")]
     Unconfirmed(String),
+    /// Options that do not go together.
+    #[error("{0}")]
+    Usage(String),
     /// The operating system said no.
     #[error("{what}: {source}")]
     System {
@@ -88,7 +91,7 @@ impl Failure {
             Self::Closed => 0,
             Self::TimedOut(_) => TIMED_OUT,
             Self::UnknownStatus(_) => NOT_THE_CONTAINER,
-            Self::Unconfirmed(_) => BAD_USAGE,
+            Self::Unconfirmed(_) | Self::Usage(_) => BAD_USAGE,
             Self::Api(ApiError { exit_code: code @ 125..=127, .. }) => *code,
             _ if launching => NOT_THE_CONTAINER,
             Self::Api(error) => error.code.exit_code(),

@@ -84,6 +84,16 @@ pub fn bytes(count: u64) -> String {
     if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") }
 }
 
+/// A command on one line; what a shell would take apart is in quotes.
+pub fn command(words: &[String]) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
+    let shown = words.iter().map(|word| match word.as_str() {
+        plainly if !plainly.is_empty() && plainly.chars().all(plain) => plainly.to_owned(),
+        other => format!("'{}'", other.escape_debug()),
+    });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

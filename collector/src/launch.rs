@@ -6,7 +6,9 @@ use rustix::process::Rlimit;
 use sexton_common::{
     cleanup::Cleanup,
     launch::{Mode, OnShimDeath, Stdio},
+    restart::RestartPolicy,
     wire::{ApiError, ErrorCode, LaunchRequest, Launched, Reply},
+    workload::Program,
 };
 use std::{os::fd::OwnedFd, process, sync::Arc, time::Duration};
 use tokio::{process::Command, time::timeout};
@@ -52,10 +54,7 @@ async fn launch(
     if step.is_zero() || step > Duration::from_secs(24 * 3600) {
         return Err(ApiError::new(ErrorCode::Invalid, "timeout_ms must be more than 0 and at most a day"));
     }
-    if !request.bundle.is_absolute() {
-        let text = format!("the bundle {} must be an absolute path", request.bundle.display());
-        return Err(ApiError::new(ErrorCode::Invalid, text));
-    }
+    sensible(&request).map_err(|text| ApiError::new(ErrorCode::Invalid, text))?;
     if !request.cleanup.is_empty() {
         let (cleanup, layout) = (request.cleanup.clone(), cx.layout.clone());
         let check = move || cleanup.checked(&layout);
@@ -79,11 +78,6 @@ async fn launch(
     // `--id=ID`, since an id may begin with a dash.
     command.arg(format!("--id={}", request.id)).arg("--state-dir").arg(cx.layout.state());
     command.arg("--data-dir").arg(cx.layout.data());
-    command.arg("--bundle").arg(&request.bundle).arg("--runtime").arg(&request.runtime.program);
-    if let Some(root) = &request.runtime.root {
-        command.arg("--runtime-root").arg(root);
-    }
-    command.args(request.runtime.args.iter().map(|arg| format!("--runtime-arg={arg}")));
     command.arg("--create-timeout").arg(format!("{}ms", step.as_millis()));
     let Cleanup { paths, mounts, netns, exec } = &request.cleanup;
     for (option, all) in [("--cleanup-path", paths), ("--cleanup-mount", mounts), ("--cleanup-netns", netns)] {
@@ -103,6 +97,11 @@ async fn launch(
         }
         Stdio::Inherit => pass_streams(&mut command, streams)?,
     }
+    if request.restart != RestartPolicy::No {
+        command.arg("--restart").arg(request.restart.to_string());
+    }
+    // Last, since whatever follows a program is the program's.
+    say_what(&mut command, &request);
     command.stdin(process::Stdio::null()).stdout(process::Stdio::piped()).stderr(process::Stdio::piped());
     command.current_dir("/");
     sys::prepare_child(&mut command, nofile);
@@ -133,6 +132,49 @@ async fn launch(
         return Err(ApiError { exit_code, ..ApiError::new(code, text) });
     }
     serde_json::from_slice::<Launched>(&output.stdout).map(Reply::Launched).map_err(|e| failed(&e))
+}
+
+/// What a person has to change.
+fn sensible(request: &LaunchRequest) -> Result<(), String> {
+    let bundle = &request.bundle;
+    match &request.program {
+        Some(_) if !bundle.as_os_str().is_empty() => return Err("bundle and program exclude each other".into()),
+        Some(program) => program.check().map_err(|e| e.to_string())?,
+        None if bundle.as_os_str().is_empty() => {
+            return Err("what to run is missing: a bundle, or a program".into());
+        }
+        None if !bundle.is_absolute() => {
+            return Err(format!("the bundle {} must be an absolute path", bundle.display()));
+        }
+        None => {}
+    }
+    if request.auto_remove && request.restart != RestartPolicy::No {
+        return Err("restart and auto_remove exclude each other: one that is removed cannot come back".into());
+    }
+    Ok(())
+}
+
+fn say_what(command: &mut Command, request: &LaunchRequest) {
+    let Some(program) = &request.program else {
+        command.arg("--bundle").arg(&request.bundle).arg("--runtime").arg(&request.runtime.program);
+        if let Some(root) = &request.runtime.root {
+            command.arg("--runtime-root").arg(root);
+        }
+        command.args(request.runtime.args.iter().map(|arg| format!("--runtime-arg={arg}")));
+        return;
+    };
+    let Program { command: words, env, cwd, user, cgroup } = program;
+    command.args(env.iter().map(|variable| format!("--env={variable}")));
+    if let Some(cwd) = cwd {
+        command.arg("--cwd").arg(cwd);
+    }
+    if let Some(user) = user {
+        command.arg(format!("--user={user}"));
+    }
+    if let Some(cgroup) = cgroup {
+        command.arg("--cgroup").arg(cgroup);
+    }
+    command.arg("--").args(words);
 }
 
 fn pass_streams(command: &mut Command, streams: Vec<OwnedFd>) -> Result<(), ApiError> {

@@ -70,7 +70,10 @@ pub fn cgroups(prefix: &str) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(dir) else { return };
         for entry in entries.flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                let inside = inside || entry.file_name().to_string_lossy().starts_with(prefix);
+                let name = entry.file_name();
+                let name = name.to_string_lossy();
+                // A plain program's is called after us, too.
+                let inside = inside || name.strip_prefix("sexton-").unwrap_or(&name).starts_with(prefix);
                 walk(&entry.path(), prefix, inside, found);
                 if inside {
                     found.push(entry.path());

@@ -33,6 +33,7 @@ pub mod obstacles;
 pub mod pids;
 pub mod played;
 pub mod proc;
+pub mod program;
 pub mod random;
 pub mod registered;
 pub mod shim;

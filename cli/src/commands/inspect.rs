@@ -99,7 +99,8 @@ fn rendered(container: &ContainerInfo) -> String {
     row("exited", container.exited_at.and_then(|at| text(&at)));
     row("ran for", container.ran_ns.map(show::duration));
     row("bundle", text(&container.bundle.display()).filter(|bundle| !bundle.is_empty()));
-    row("runtime", text(&container.runtime.display()));
+    row("runtime", text(&container.runtime.display()).filter(|runtime| !runtime.is_empty()));
+    row("command", Some(show::command(&container.command)).filter(|command| !command.is_empty()));
     row("removed at end", yes(container.auto_remove));
     row("foreign shim", yes(container.foreign));
     row("clean-ups tried", text(&container.attempts).filter(|_| container.attempts > 0));
@@ -188,6 +189,11 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
-        assert!(!text.contains("in the way") && !text.contains("clean-ups"));
+        assert!(!text.contains("in the way") && !text.contains("clean-ups") && !text.contains("command"));
+        let command = vec!["sh".into(), "-c".into(), "exit 7".into()];
+        let program = ContainerInfo { command, bundle: "".into(), runtime: "".into(), ..fake::running("c1") };
+        let text = rendered(&program);
+        assert!(text.lines().any(|found| found == "command         sh -c 'exit 7'"), "{text}");
+        assert!(!text.contains("runtime") && !text.contains("bundle"), "{text}");
     }
 }

@@ -1,6 +1,6 @@
 //! `run` and `create`.
 
-use super::cleanup::CleanupOptions;
+use super::{cleanup::CleanupOptions, process::ProgramOptions};
 use crate::{
     args,
     daemon::{Connection, Daemon, SIMPLE, unexpected},
@@ -29,8 +29,13 @@ struct Options {
     /// The container's name: letters, digits, '_', '+', '-' and '.'
     id: ContainerId,
     /// The OCI bundle: a directory with config.json and the root file system
-    #[arg(short, long, value_name = "DIR", value_parser = args::absolute)]
-    bundle: PathBuf,
+    #[arg(short, long, value_name = "DIR", value_parser = args::absolute, required_unless_present = "command")]
+    bundle: Option<PathBuf>,
+    #[command(flatten)]
+    program: ProgramOptions,
+    /// Whether it is started again: no, on-failure[:N], always, unless-stopped or on-reboot
+    #[arg(long, value_name = "POLICY", default_value = "no")]
+    restart: RestartPolicy,
     /// Remove the container once it has ended and is clean
     #[arg(long)]
     rm: bool,
@@ -150,7 +155,7 @@ pub fn code_of(id: &ContainerId, ended: &Ended) -> Result<u8, Failure> {
 impl Options {
     fn launch(self, daemon: &Daemon, mode: Mode, usual: Stdio) -> Result<Launched, Failure> {
         let within = self.timeout.unwrap_or(STEP).saturating_mul(3).saturating_add(Duration::from_secs(10));
-        let request = self.request(mode, usual);
+        let request = self.request(mode, usual)?;
         let mut connection = daemon.connect()?;
         send(&mut connection, request)?;
         match connection.receive(within)? {
@@ -159,20 +164,34 @@ impl Options {
         }
     }
 
-    fn request(self, mode: Mode, usual: Stdio) -> LaunchRequest {
-        LaunchRequest {
+    fn request(self, mode: Mode, usual: Stdio) -> Result<LaunchRequest, Failure> {
+        let stdio = self.stdio.unwrap_or(usual);
+        if self.restart != RestartPolicy::No {
+            if self.rm {
+                let text = "--restart and --rm exclude each other: one that is removed cannot come back";
+                return Err(Failure::Usage(text.into()));
+            }
+            if stdio == Stdio::Inherit {
+                let text = format!(
+                    "--restart {}: later runs cannot have the streams of this terminal: use -d, or --stdio null or file:PATH",
+                    self.restart
+                );
+                return Err(Failure::Usage(text));
+            }
+        }
+        Ok(LaunchRequest {
             id: self.id,
-            bundle: self.bundle,
+            bundle: self.bundle.unwrap_or_default(),
             runtime: self.runtime.into(),
-            stdio: self.stdio.unwrap_or(usual),
+            stdio,
             mode,
             auto_remove: self.rm,
             on_shim_death: self.on_shim_death,
             timeout_ms: self.timeout.map(args::millis),
             cleanup: self.cleanup.into(),
-            restart: RestartPolicy::No,
-            program: None,
-        }
+            restart: self.restart,
+            program: self.program.into(),
+        })
     }
 }
 
@@ -195,6 +214,7 @@ mod tests {
         ExitStatus, UnknownReason, WallTime,
         cleanup::Cleanup,
         wire::{ApiError, ErrorCode, Event, EventKind, Node},
+        workload::Program,
     };
 
     fn run(line: &str) -> Run {
@@ -223,9 +243,50 @@ mod tests {
             restart: RestartPolicy::No,
             program: None,
         };
-        assert_eq!(parsed.options.request(Mode::Run, Stdio::Inherit), expected);
-        let request = run("-d c1 -b /b --stdio file:/o").options.request(Mode::Run, Stdio::Null);
+        assert_eq!(parsed.options.request(Mode::Run, Stdio::Inherit).unwrap(), expected);
+        let request = run("-d c1 -b /b --stdio file:/o").options.request(Mode::Run, Stdio::Null).unwrap();
         assert_eq!((request.stdio, request.timeout_ms), (Stdio::File("/o".into()), None));
+    }
+
+    #[test]
+    fn whatever_follows_two_dashes_is_a_program() {
+        let line =
+            "c1 -e A=1 --env B=-x=y -w /tmp -u 1:2 --cgroup jobs/c1 --restart on-failure:3 --stdio null -- sh -c -d --";
+        let request = run(line).options.request(Mode::Run, Stdio::Inherit).unwrap();
+        let expected = Program {
+            command: ["sh", "-c", "-d", "--"].map(str::to_owned).to_vec(),
+            env: vec!["A=1".into(), "B=-x=y".into()],
+            cwd: Some("/tmp".into()),
+            user: Some("1:2".into()),
+            cgroup: Some("jobs/c1".into()),
+        };
+        assert_eq!((request.program, request.bundle.as_os_str().is_empty()), (Some(expected), true));
+        assert_eq!(request.restart, "on-failure:3".parse().unwrap());
+        for bad in [
+            "c1",
+            "c1 sh",
+            "c1 -b /b -- sh",
+            "c1 --runtime crun -- sh",
+            "c1 --runtime-root /r -- sh",
+            "c1 -b /b -e A=1",
+            "c1 -b /b -w /",
+            "c1 -b /b --restart sometimes",
+        ] {
+            let words = ["sexton", "run"].into_iter().chain(bad.split(' '));
+            assert!(Cli::try_parse_from(words).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_come_back_is_not_to() {
+        let refused = |line: &str, usual| run(line).options.request(Mode::Run, usual).map_err(|e| e.to_string());
+        assert!(refused("c1 --rm --restart always -- sh", Stdio::Null).unwrap_err().contains("exclude each other"));
+        assert!(refused("c1 --restart always -- sh", Stdio::Inherit).unwrap_err().contains("use -d"));
+        assert!(refused("c1 --restart always --stdio inherit -b /b", Stdio::Null).unwrap_err().contains("use -d"));
+        for good in ["c1 --rm --restart no -- sh", "c1 --restart always --stdio file:/o -- sh"] {
+            assert!(refused(good, Stdio::Inherit).is_ok(), "{good}");
+        }
+        assert!(refused("c1 --restart unless-stopped -- sh", Stdio::Null).is_ok());
     }
 
     #[test]
@@ -238,7 +299,7 @@ mod tests {
             netns: vec!["/run/netns/c1".into()],
             exec: vec!["-false".into(), "true".into()],
         };
-        assert_eq!(run(line).options.request(Mode::Run, Stdio::Null).cleanup, expected);
+        assert_eq!(run(line).options.request(Mode::Run, Stdio::Null).unwrap().cleanup, expected);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod gc;
 mod inspect;
 mod launch;
 mod node;
+mod process;
 mod ps;
 mod restart;
 mod signals;

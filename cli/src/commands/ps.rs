@@ -61,22 +61,36 @@ pub fn list(daemon: &Daemon, all: bool) -> Result<Vec<ContainerInfo>, Failure> {
 }
 
 fn rendered(containers: &[ContainerInfo], now: u64) -> String {
-    let mut rows = table(&["ID", "STATE", "PID", "STATUS", "CREATED", "RUNTIME", "BUNDLE"]);
+    let mut rows = table(&["ID", "STATE", "PID", "STATUS", "CREATED", "RUNTIME", "BUNDLE OR COMMAND"]);
     for container in containers {
         let runtime = container.runtime.file_name().unwrap_or(container.runtime.as_os_str());
         // A dead process' pid may be somebody else's by now; inspect still has it.
         let pid = container.pid.filter(|_| container.status.is_none());
+        let what = match container.command.as_slice() {
+            [] => container.bundle.to_string_lossy().into_owned(),
+            command => shortened(show::command(command)),
+        };
         rows.add_row([
             cell(container.id.as_str(), Tone::Plain),
             cell(container.state.name(), show::tone(container.state)),
             cell(pid.map_or_else(|| "-".into(), |pid| pid.to_string()), Tone::Plain),
             cell(show::condition(container, now), Tone::Plain),
             cell(format!("{} ago", show::age(container.generation.saturating_mul(1000), now)), Tone::Plain),
-            cell(runtime.to_string_lossy(), Tone::Plain),
-            cell(container.bundle.to_string_lossy(), Tone::Plain),
+            cell(if container.command.is_empty() { runtime.to_string_lossy() } else { "-".into() }, Tone::Plain),
+            cell(what, Tone::Plain),
         ]);
     }
     render(rows)
+}
+
+/// The longest command that a row shows; `inspect` shows more of it.
+const COMMAND: usize = 60;
+
+fn shortened(command: String) -> String {
+    if command.chars().count() <= COMMAND {
+        return command;
+    }
+    command.chars().take(COMMAND - 3).chain("...".chars()).collect()
 }
 
 #[cfg(test)]
@@ -101,13 +115,17 @@ mod tests {
     #[test]
     fn rows_say_how_each_is() {
         let now = 240_500_000_000;
-        let text = rendered(&[running("web"), stopped("db", ExitStatus::Code(7))], now);
+        let job = ContainerInfo { command: vec!["sleep".into(), "1 m".into()], ..running("job") };
+        let text = rendered(&[running("web"), stopped("db", ExitStatus::Code(7)), job], now);
         assert_eq!(
             text,
-            "ID   STATE    PID   STATUS                 CREATED  RUNTIME  BUNDLE\n\
+            "ID   STATE    PID   STATUS                 CREATED  RUNTIME  BUNDLE OR COMMAND\n\
              web  running  4242  up 4m                  4m ago   runc     /bundles/c1\n\
-             db   stopped  -     exited with 7, 3m ago  4m ago   runc     /bundles/c1"
+             db   stopped  -     exited with 7, 3m ago  4m ago   runc     /bundles/c1\n\
+             job  running  4242  up 4m                  4m ago   -        sleep '1 m'"
         );
-        assert_eq!(rendered(&[], now), "ID  STATE  PID  STATUS  CREATED  RUNTIME  BUNDLE");
+        assert_eq!(rendered(&[], now), "ID  STATE  PID  STATUS  CREATED  RUNTIME  BUNDLE OR COMMAND");
+        assert_eq!(shortened("ü".repeat(61)), "ü".repeat(57) + "...");
+        assert_eq!(shortened("ü".repeat(60)), "ü".repeat(60));
     }
 }

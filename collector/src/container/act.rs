@@ -5,14 +5,16 @@ use super::{
     answer::DIES_WITHIN,
     event::{Action, Event},
     facts::is_anothers,
+    gate,
     machine::Phase,
     rules,
-    task::{DIES_SOON, Task},
+    task::{DIES_SOON, JobEnd, Task},
     wish::refuse,
 };
 use crate::{exit::of_death, gc, watch};
 use sexton_common::{
     ExitStatus, Source, Stamp, UnknownReason, durable,
+    gate::Refusal,
     launch::Started,
     wire::{ApiError, ErrorCode, EventKind, Reply, State},
 };
@@ -165,6 +167,7 @@ impl Task {
 
     fn start(&mut self) {
         let (cx, launch, dir) = (self.cx.clone(), self.launch.clone(), self.dir.clone());
+        let init = self.init.clone();
         let started = Started { generation: launch.generation, at: Stamp::now() };
         self.started = Some(started.at);
         self.job = Some(Box::pin(async move {
@@ -172,12 +175,18 @@ impl Task {
             let name = format!("note the start of {}", launch.id);
             let noted = cx.tools.blocking.run(name, move || durable::write(&path, &started)).await;
             if let Err(e) = noted {
-                return (Event::StartDone { ok: false }, Some(format!("write {}: {e}", dir.start().display())));
+                return JobEnd::failed(Event::StartDone { ok: false }, format!("write {}: {e}", dir.start().display()));
             }
-            let mut place = cx.tools.lanes.enter().await;
             let Some(runtime) = launch.workload.runtime() else {
-                return (Event::StartDone { ok: false }, Some("it has no runtime".into()));
+                // What was noted stays: its process ends by itself, and its record says when that was.
+                return match gate::start(&cx, &launch.id, init.as_deref(), dir).await {
+                    Ok(()) => JobEnd::done(Event::StartDone { ok: true }),
+                    Err(Refusal { code, text }) => {
+                        JobEnd { exit_code: Some(code), ..JobEnd::failed(Event::StartDone { ok: false }, text) }
+                    }
+                };
             };
+            let mut place = cx.tools.lanes.enter().await;
             let run = cx.tools.runtimes.run(runtime, "start", &[], &launch.id, cx.launch_timeout);
             let outcome = place.during(run).await;
             if !outcome.ok {
@@ -185,7 +194,7 @@ impl Task {
                 let forget = move || std::fs::remove_file(path);
                 let _ = cx.tools.blocking.run("forget a failed start", forget).await;
             }
-            (Event::StartDone { ok: outcome.ok }, (!outcome.ok).then_some(outcome.words))
+            JobEnd::new(Event::StartDone { ok: outcome.ok }, (!outcome.ok).then_some(outcome.words))
         }));
     }
 
@@ -196,7 +205,8 @@ impl Task {
         self.job = Some(Box::pin(async move {
             let remove = move || gc::bury(if is_anothers(&dir, generation) { &grave } else { &dir }, &grave);
             let removed = cx.tools.blocking.run(format!("remove {id}"), remove).await;
-            (Event::Buried { ok: removed.is_ok() }, removed.err().map(|e| format!("remove the files of {id}: {e}")))
+            let words = removed.as_ref().err().map(|e| format!("remove the files of {id}: {e}"));
+            JobEnd::new(Event::Buried { ok: removed.is_ok() }, words)
         }));
     }
 

@@ -52,12 +52,13 @@ impl Task {
     }
 
     pub(super) fn answer_start(&mut self) {
-        let failed = self.in_the_way.take();
+        let (failed, exit_code) = (self.in_the_way.take(), self.exit_code.take());
         for reply in self.on_start.drain(..) {
-            let _ = reply.send(match &failed {
-                None => Ok(Reply::Done {}),
-                Some(words) => Err(ApiError::new(ErrorCode::RuntimeFailed, words.clone())),
-            });
+            let error = |words: &String| {
+                let error = ApiError::new(ErrorCode::RuntimeFailed, words.clone());
+                ApiError { exit_code: exit_code.unwrap_or(error.exit_code), ..error }
+            };
+            let _ = reply.send(failed.as_ref().map_or(Ok(Reply::Done {}), |words| Err(error(words))));
         }
         if failed.is_some() {
             self.started = None;

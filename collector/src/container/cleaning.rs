@@ -9,11 +9,12 @@ impl Task {
     pub(super) fn clean(&mut self, alive: bool) {
         let estate = Estate::of(&self.launch, self.init.as_deref());
         let verdict = self.verdict.clone().filter(|_| !alive);
+        let shim = self.launch.workload.program().map(|_| self.launch.shim);
         let ask = Ask {
             estate,
             above: self.launch.cgroups.clone(),
             origin: GcOrigin::Container,
-            dead: verdict.map(|verdict| Dead { verdict, dir: self.dir.clone() }),
+            dead: verdict.map(|verdict| Dead { verdict, dir: self.dir.clone(), ends_leftovers: shim }),
             alive,
             remove: self.machine.remove,
         };

@@ -7,6 +7,7 @@ mod decide;
 mod doorbell;
 mod event;
 mod facts;
+mod gate;
 mod info;
 mod machine;
 #[cfg(test)]

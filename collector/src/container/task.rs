@@ -25,8 +25,30 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// The end of a job: an event for the machine, and words for people.
-pub(super) type JobEnd = (Event, Option<String>);
+/// The end of a job.
+pub(super) struct JobEnd {
+    /// For the machine.
+    pub(super) event: Event,
+    /// For people, if it failed.
+    pub(super) words: Option<String>,
+    /// For a command line, if another than usual.
+    pub(super) exit_code: Option<u8>,
+}
+
+impl JobEnd {
+    pub(super) fn new(event: Event, words: Option<String>) -> Self {
+        Self { event, words, exit_code: None }
+    }
+
+    pub(super) fn done(event: Event) -> Self {
+        Self::new(event, None)
+    }
+
+    pub(super) fn failed(event: Event, words: String) -> Self {
+        Self::new(event, Some(words))
+    }
+}
+
 /// What is being done for the container.
 pub(super) type Job = Pin<Box<dyn Future<Output = JobEnd> + Send>>;
 
@@ -71,6 +93,8 @@ pub struct Task {
     pub(super) died: Option<Stamp>,
     pub(super) attempts: u32,
     pub(super) in_the_way: Option<String>,
+    /// What a command line ends with for that.
+    pub(super) exit_code: Option<u8>,
     pub(super) job: Option<Job>,
     pub(super) on_exit: Vec<oneshot::Sender<Answer>>,
     pub(super) on_stop: Vec<oneshot::Sender<Answer>>,
@@ -110,6 +134,7 @@ impl Task {
             died: None,
             attempts: 0,
             in_the_way: None,
+            exit_code: None,
             job: None,
             on_exit: Vec::new(),
             on_stop: Vec::new(),
@@ -174,9 +199,9 @@ impl Task {
     async fn handle(&mut self, happened: Happened) {
         match happened {
             Happened::Nothing => {}
-            Happened::JobEnd((event, words)) => {
+            Happened::JobEnd(JobEnd { event, words, exit_code }) => {
                 self.job = None;
-                self.in_the_way = words;
+                (self.in_the_way, self.exit_code) = (words, exit_code);
                 self.happen(event).await;
             }
             Happened::Ring(ring) => self.on_ring(ring).await,

@@ -5,7 +5,7 @@ mod mounts;
 mod runtime;
 
 use super::{
-    Obstacle, cgroups, files,
+    Obstacle, cgroups, files, leftovers,
     plan::{Case, plan},
     processes::{self, Spared},
     rootfs,
@@ -190,7 +190,7 @@ impl<'a> Attempt<'a> {
 
     /// The record is part of what must be in order before anything is forgotten.
     async fn record(&self) -> Done {
-        let Some(Dead { verdict, dir }) = self.dead.clone().filter(|dead| !dead.verdict.durable) else {
+        let Some(Dead { verdict, dir, .. }) = self.dead.clone().filter(|dead| !dead.verdict.durable) else {
             return Ok(false);
         };
         let (shown, record) = (dir.exit(), verdict.record);
@@ -230,7 +230,12 @@ impl<'a> Attempt<'a> {
         let again = self.ward.lock().obstacle.as_ref().is_some_and(|(obstacle, _)| obstacle.step == Step::Processes);
         let within = if again { STILL_DIE_WITHIN } else { DIE_WITHIN };
         let until = self.until().min(std::time::Instant::now() + within);
-        let work = move || processes::end(&cgroups, &processes, &spared, until).map(|found| again || found);
+        let shim = self.dead.as_ref().and_then(|dead| dead.ends_leftovers);
+        let work = move || {
+            let found = processes::end(&cgroups, &processes, &spared, until)?;
+            let left = shim.map_or(Ok(false), |shim| leftovers::end(&shim, until))?;
+            Ok(again || found || left)
+        };
         self.block(Step::Processes, "end its processes", work).await?
     }
 

@@ -14,6 +14,7 @@ mod fixture;
 mod freezer;
 mod grave;
 mod holder;
+mod leftovers;
 mod lingering;
 mod mounts;
 mod obstacle;

@@ -203,7 +203,7 @@ async fn remember(cx: &Arc<Context>, ward: &Arc<Ward>) {
         let inner = ward.lock();
         (inner.dead.clone(), inner.entry.estate.generation)
     };
-    let Some(Dead { dir, verdict }) = dead else { return };
+    let Some(Dead { dir, verdict, .. }) = dead else { return };
     let path = dir.clean();
     let write = move || durable::write(&path, &Clean { generation, at: Stamp::now() });
     let written = cx.tools.blocking.run("note that it is clean", write).await;

@@ -3,7 +3,7 @@
 use super::Obstacle;
 use crate::exit::Verdict;
 use sexton_common::{
-    Stamp, WallTime,
+    ProcessIdentity, Stamp, WallTime,
     cgroup::CgroupDir,
     gc::{Device, Entry, Estate, Step},
     identity::BootId,
@@ -26,6 +26,8 @@ pub struct Dead {
     pub verdict: Verdict,
     /// Its files.
     pub dir: ContainerDir,
+    /// The shim of a plain program, whose children are what that has left: it is clean when that has ended.
+    pub ends_leftovers: Option<ProcessIdentity>,
 }
 
 /// How far cleaning has come, for who waits.

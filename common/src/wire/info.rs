@@ -52,7 +52,7 @@ pub struct ContainerInfo {
     /// [`ContainerInfo::started_at`] in nanoseconds since boot, by the clock that does not jump; the generation is
     /// the same of its creation, in microseconds.
     pub started_ns: Option<u64>,
-    /// The program and its arguments, if it is a plain program.
+    /// The program and its arguments, if it is a plain program; at most about 4 KiB of them, then `...`.
     #[serde(default)]
     pub command: Vec<String>,
     /// Whether and when it comes back; `None` if it never does and never did.

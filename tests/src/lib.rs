@@ -36,6 +36,7 @@ pub mod proc;
 pub mod program;
 pub mod random;
 pub mod registered;
+pub mod restarts;
 pub mod shim;
 pub mod storm;
 pub mod subscriber;

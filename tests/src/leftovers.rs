@@ -18,6 +18,7 @@ pub fn of(node: &Node, known: &[u32]) -> Vec<String> {
     left.extend(entries(&node.runtime_root()).into_iter().map(|path| format!("runtime state {}", path.display())));
     left.extend(entries(&node.layout().containers()).into_iter().map(|path| format!("state {}", path.display())));
     left.extend(entries(&node.layout().gc()).into_iter().map(|path| format!("GC entry {}", path.display())));
+    left.extend(entries(&node.layout().instances()).into_iter().map(|path| format!("instance {}", path.display())));
     left.extend(entries(&node.layout().lasting()).into_iter().map(|path| format!("lasting launch {}", path.display())));
     left.extend(loops(node).into_iter().map(|file| format!("loop device of {file}")));
     let strays = entries(node.layout().state()).into_iter().filter(|path| path.to_string_lossy().contains('~'));

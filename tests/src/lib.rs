@@ -40,6 +40,7 @@ pub mod program;
 pub mod pty;
 pub mod random;
 pub mod registered;
+pub mod restarts;
 pub mod samples;
 pub mod shim;
 pub mod storm;

@@ -6,9 +6,10 @@ use super::{
     event::{Action, Event},
     facts::is_anothers,
     gate,
+    job::JobEnd,
     machine::Phase,
     rules,
-    task::{DIES_SOON, JobEnd, Task},
+    task::{DIES_SOON, Task},
     wish::refuse,
 };
 use crate::{exit::of_death, gc, watch};

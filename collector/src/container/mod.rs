@@ -9,6 +9,7 @@ mod event;
 mod facts;
 mod gate;
 mod info;
+mod job;
 mod machine;
 #[cfg(test)]
 mod model;

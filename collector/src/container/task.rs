@@ -6,6 +6,7 @@
 use super::{
     Facts, Message, Post,
     event::Event,
+    job::{Job, JobEnd},
     machine::{Machine, Phase},
     pause::Freeze,
     rules::{self, Then},
@@ -19,39 +20,12 @@ use crate::{
     watch::{Fifo, InitWatch, Ring, Watched},
 };
 use sexton_common::{Init, Launch, Stamp, launch::Mode, layout::ContainerDir};
-use std::{io, os::fd::OwnedFd, pin::Pin, sync::Arc, time::Duration};
+use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
     time::{Instant, sleep_until},
 };
-
-/// The end of a job.
-pub(super) struct JobEnd {
-    /// For the machine.
-    pub(super) event: Event,
-    /// For people, if it failed.
-    pub(super) words: Option<String>,
-    /// For a command line, if another than usual.
-    pub(super) exit_code: Option<u8>,
-}
-
-impl JobEnd {
-    pub(super) fn new(event: Event, words: Option<String>) -> Self {
-        Self { event, words, exit_code: None }
-    }
-
-    pub(super) fn done(event: Event) -> Self {
-        Self::new(event, None)
-    }
-
-    pub(super) fn failed(event: Event, words: String) -> Self {
-        Self::new(event, Some(words))
-    }
-}
-
-/// What is being done for the container.
-pub(super) type Job = Pin<Box<dyn Future<Output = JobEnd> + Send>>;
 
 /// How long a zombie may wait for its reaper before its `/proc` entry is taken as the source: PID 1 may be
 /// late, and the word of the kernel on a reaped process is the better one.

@@ -1,6 +1,7 @@
 //! The map from container to task, and nothing else.
 
 mod looks;
+mod ready;
 mod search;
 
 use crate::{
@@ -37,27 +38,13 @@ pub struct Overseer {
     /// Every task of the collector.
     pub tasks: TaskTracker,
     map: Mutex<HashMap<ContainerId, Handle>>,
-    looked: watch::Sender<Looked>,
+    looked: watch::Sender<ready::Looked>,
     readers: search::Readers,
     killed: Mutex<looks::Pace>,
     /// Containers that come back.
     pub instances: Instances,
 }
 
-/// How far the first look at what lies on disk is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Looked {
-    Nowhere,
-    /// All names are on the board.
-    AtNames,
-    /// So is everything that could be read.
-    AtAll,
-    /// What has no run has been taken up too.
-    AtRest,
-}
-
-/// How long a client waits until it is known what its container is.
-const KNOWN_WITHIN: Duration = Duration::from_secs(5);
 /// How long a shim that has undone its launch may take to leave.
 const UNDONE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -71,7 +58,7 @@ impl Overseer {
     /// With no container yet, and with the instances that an earlier collector has left.
     #[must_use]
     pub fn new(cx: Context, tasks: TaskTracker, boot: BootId, rules: Rules, found: Vec<Instance>) -> Arc<Self> {
-        let (looked, readers) = (watch::channel(Looked::Nowhere).0, search::Readers::of(&cx.budget));
+        let (looked, readers) = (watch::channel(ready::Looked::Nowhere).0, search::Readers::of(&cx.budget));
         let cx = Arc::new(cx);
         Arc::new_cyclic(|overseer| {
             let around = Around {
@@ -92,70 +79,6 @@ impl Overseer {
 
     fn map(&self) -> MutexGuard<'_, HashMap<ContainerId, Handle>> {
         self.map.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until the name of everything that lay on disk at start is on the board. No container is waited for.
-    pub async fn listed(&self) {
-        self.looked(Looked::AtNames).await;
-    }
-
-    /// Waits until everything that lay on disk at start has been looked at; what could not be read in time is still
-    /// pending then.
-    pub async fn ready(&self) {
-        self.looked(Looked::AtAll).await;
-    }
-
-    async fn looked(&self, far: Looked) {
-        // The sender is ours: it cannot be gone.
-        let _ = self.looked.subscribe().wait_for(|looked| *looked >= far).await;
-    }
-
-    fn is_ready(&self) -> bool {
-        *self.looked.borrow() >= Looked::AtAll
-    }
-
-    /// Whether something of this name lies on disk, and nobody knows yet what: an earlier run may live. See
-    /// [`crate::board::Board::decided`].
-    #[must_use]
-    pub fn is_pending(&self, id: &ContainerId) -> bool {
-        self.cx.board.is_pending(id)
-    }
-
-    /// Takes up the instances that have no run, once the GC has taken up what is left of their earlier ones.
-    pub fn take_up(&self) {
-        self.instances.take_up(|id| !self.is_pending(id));
-        self.reached(Looked::AtRest);
-    }
-
-    /// Waits until it is known whether there is such a container, be it without a run, and what it is; not for long if its
-    /// files cannot be read.
-    ///
-    /// # Errors
-    /// "Busy", if that takes longer.
-    pub async fn found(&self, id: &ContainerId) -> Result<(), ApiError> {
-        self.known(id).await?;
-        if self.cx.board.get(id).is_none() {
-            self.looked(Looked::AtRest).await;
-        }
-        Ok(())
-    }
-
-    /// Waits until it is known what a container is, but not for long.
-    ///
-    /// # Errors
-    /// "Busy", if that takes longer.
-    pub async fn known(&self, id: &ContainerId) -> Result<(), ApiError> {
-        let known = async {
-            self.listed().await;
-            self.cx.board.decided(id).await;
-        };
-        timeout(KNOWN_WITHIN, known).await.map_err(|_late| {
-            let text = format!(
-                "container {id} is still being looked at: its files in {} could not be read yet; try again",
-                self.cx.layout.container(id).path().display()
-            );
-            ApiError::new(ErrorCode::Busy, text)
-        })
     }
 
     /// A shim says that its container is ready. Its facts are on disk; returns once it is watched.

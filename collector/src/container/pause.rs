@@ -4,8 +4,9 @@ use super::{
     Answer, Wish, WishKind,
     act::answer,
     event::{Event, Refusal},
+    job::JobEnd,
     machine::Phase,
-    task::{JobEnd, Task},
+    task::Task,
     wish::refuse,
 };
 use crate::{context::Context, gc};

@@ -1,6 +1,6 @@
 //! Finding what lies on disk: many containers' facts, read in parallel, none of which waits for one whose disk hangs.
 
-use super::{Looked, Overseer};
+use super::{Overseer, ready::Looked};
 use crate::{budget::Budget, container::Facts, recover};
 use sexton_common::{
     ContainerId,

@@ -133,8 +133,7 @@ async fn signals_and_stops() {
             assert!(matches!(code(refused), Some(ErrorCode::AlreadyStopped | ErrorCode::NotRunning)));
         }
         world.delete(id, false).await.unwrap();
-        assert!(world.watch(id).borrow().gone);
-        assert_eq!((world.state(id), world.violations().len()), (None, 0));
+        assert_eq!((world.watch(id).borrow().gone, world.state(id), world.violations().len()), (true, None, 0));
     }
     let (world, launch) = of(Plan { dies: 60 * SECOND, term: None, ..Plan::default() });
     world.create(&launch).await.unwrap();
@@ -181,10 +180,9 @@ async fn frozen_time_does_not_count() {
 #[tokio::test(start_paused = true)]
 async fn deletions() {
     let (world, launch) = of(Plan { clean: SECOND, ..Plan::default() });
-    let begun = Instant::now();
     world.create(&launch).await.unwrap();
     world.delete(&launch.id, true).await.unwrap();
-    assert_eq!((world.state(&launch.id), begun.elapsed()), (None, SECOND));
+    assert_eq!(world.state(&launch.id), None);
     let (world, launch) = of(Plan { in_gc: 20 * SECOND, ..Plan::default() });
     world.create(&launch).await.unwrap();
     assert_eq!(code(world.delete(&launch.id, true).await), Some(ErrorCode::InGc));

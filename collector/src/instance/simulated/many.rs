@@ -14,12 +14,13 @@ const TIMES: u32 = 5;
 /// Its run of that number: codes, signals and failed creations; some run for long.
 fn plan(id: &ContainerId, number: u32) -> Plan {
     let chance = |what: u32| u32::try_from(chance(7, id, number * 8 + what) % 1000).unwrap();
-    let ran = if chance(0) < 200 { 9_990 * MS + chance(1) * MS / 50 } else { chance(1) * MS };
+    // Whole milliseconds, as timers have them: 9.999 s is less than 10 s, 9.9995 s could be either.
+    let ran = if chance(0) < 200 { (9_990 + chance(1) / 50) * MS } else { chance(1) * MS };
     let status = match chance(2) {
         0..500 => ExitStatus::Code(1 + (chance(3) % 255) as u8),
         _ => ExitStatus::Signal { number: 1 + (chance(3) % 31) as u8, core_dumped: false },
     };
-    Plan { creation: Creation::Takes(chance(4) * MS / 20), clean: chance(5) * MS / 2, ..Plan::ends(ran, status) }
+    Plan { creation: Creation::Takes(chance(4) / 20 * MS), clean: chance(5) / 2 * MS, ..Plan::ends(ran, status) }
 }
 
 #[tokio::test(start_paused = true)]
@@ -36,14 +37,14 @@ async fn counts_and_delays_are_exact_for_a_hundred_thousand() {
     let machine = Machine::new(world, format!("on-failure:{TIMES}").parse().unwrap());
     let collector = machine.collector();
     let ids: Vec<ContainerId> = (0..COUNT).map(|n| format!("c{n}").parse().unwrap()).collect();
-    for chunk in ids.chunks(1000) {
-        for id in chunk {
-            // As many launch at once.
-            let (id, machine) = (id.clone(), machine.clone());
-            let mut launch = launch(id, machine.restart);
-            launch.generation = machine.world.create(&launch).await.unwrap().generation;
-            collector.instances.adopt(&launch);
-        }
+    let collector = Arc::new(collector);
+    let mut launches = tokio::task::JoinSet::new();
+    for id in &ids {
+        let (id, machine, collector) = (id.clone(), machine.clone(), collector.clone());
+        launches.spawn(async move { machine.launch(&collector, &id).await });
+    }
+    while let Some(launched) = launches.join_next().await {
+        launched.unwrap();
     }
     // Longer than all delays and runs together.
     sleep(Duration::from_secs(3600)).await;

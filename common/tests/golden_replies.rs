@@ -6,10 +6,9 @@ use sexton_common::{
     ExitStatus, Source, UnknownReason, WallTime,
     exit::Usage,
     gc::Step,
-    launch::Mode,
     wire::{ApiError, ContainerInfo, ErrorCode, Event, EventKind, GcFigures, Launched, Node, Reply, State},
 };
-use support::{golden_frame as golden, id, small_enum};
+use support::{golden_frame as golden, id};
 
 /// As full as it gets.
 fn ended() -> ContainerInfo {

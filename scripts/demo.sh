@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# demo.sh BIN: real runc containers under sextond, one of them through a kill of sextond itself. Checks every
-# status; ends with 1 at the first that is not exact. Works in a temporary directory and cleans it up.
+# demo.sh BIN: real runc containers and a plain program under sextond, one of them through a kill of sextond itself. Where
+# runc cannot be run, plain programs take the containers' places. Checks every status; ends with 1 at the first that
+# is not exact. Works in a temporary directory and cleans it up.
 set -euo pipefail
 
 bin=$(realpath "${1:?usage: demo.sh BIN}")
@@ -13,7 +14,8 @@ PATH=$bin:$PATH:/usr/sbin:/sbin
 work=$(mktemp -d "${TMPDIR:-/tmp}/sexton-demo.XXXXXX")
 export SEXTON_STATE_DIR=$work/state SEXTON_DATA_DIR=$work/data
 daemon=
-containers=(zero seven killed survivor)
+runc=
+containers=(zero seven killed survivor plain)
 
 say() { printf '\n== %s\n' "$*"; }
 die() {
@@ -35,9 +37,11 @@ cleanup() {
         wait "$daemon" 2>/dev/null
     fi
     # Only if the demo went wrong is there anything left here.
-    for id in $(runc --root "$work/runc" list -q 2>/dev/null); do
-        runc --root "$work/runc" delete --force "$id"
-    done
+    if [ -n "$runc" ]; then
+        for id in $(runc --root "$work/runc" list -q 2>/dev/null); do
+            runc --root "$work/runc" delete --force "$id"
+        done
+    fi
     [ "$status" -eq 0 ] || sed 's/^/  sextond: /' "$work/sextond.log" >&2
     rm -rf "$work"
     exit "$status"
@@ -58,6 +62,8 @@ start_daemon() {
 
 bundle() { # NAME SCRIPT: a bundle whose process is busybox's shell
     mkdir -p "$work/$1"
+    # For a plain program, which sees the root file system from outside.
+    echo "${2//<\/go/<$work\/rootfs\/go}" >"$work/$1/script"
     cat >"$work/$1/config.json" <<EOF
 {"ociVersion": "1.0.2", "root": {"path": "$work/rootfs", "readonly": true},
  "process": {"user": {"uid": 0, "gid": 0}, "cwd": "/", "env": ["PATH=/bin"], "args": ["sh", "-c", "$2"]},
@@ -67,8 +73,25 @@ bundle() { # NAME SCRIPT: a bundle whose process is busybox's shell
 EOF
 }
 
+program() { # NAME SCRIPT OPTION...: a plain program, no bundle and no runtime
+    show sexton run "${@:3}" "demo-$$-$1" -- sh -c "$2"
+}
+
 run() { # NAME OPTION...: the demo's own runtime root, so that nobody else's containers are in reach
+    if [ -z "$runc" ]; then
+        program "$1" "$(cat "$work/$1/script")" "${@:2}"
+        return
+    fi
     show sexton run --runtime-root "$work/runc" --bundle "$work/$1" "${@:2}" "demo-$$-$1"
+}
+
+# Whether a container can be run here at all: runc may be missing, or not be allowed to do what it does.
+can_run() {
+    if ! command -v runc >/dev/null || ! command -v busybox >/dev/null; then return 1; fi
+    local status=0
+    bundle probe 'exit 42'
+    runc --root "$work/runc" run --bundle "$work/probe" "demo-$$-probe" </dev/null >"$work/probe.log" 2>&1 || status=$?
+    [ "$status" -eq 42 ]
 }
 
 expect() { # NAME STATUS COMMAND...: the command ends with that status
@@ -84,9 +107,15 @@ field() { # NAME KEY: from inspect's JSON, whose strings and numbers are plain h
 
 say "a bundle: busybox, and nothing else"
 mkdir -p "$work/rootfs/bin" "$work/rootfs/proc" "$work/rootfs/dev"
-cp "$(command -v busybox)" "$work/rootfs/bin/busybox"
+! command -v busybox >/dev/null || cp "$(command -v busybox)" "$work/rootfs/bin/busybox"
 for tool in sh sleep echo; do ln -s busybox "$work/rootfs/bin/$tool"; done
 mkfifo "$work/rootfs/go"
+if can_run; then
+    runc=runc
+else
+    echo "runc cannot run a container here: $(tail -n 1 "$work/probe.log" 2>/dev/null || echo "it is not installed")"
+    echo "so the same is done with plain programs, which need no runtime"
+fi
 bundle zero 'echo hello from a container'
 bundle seven 'exit 7'
 bundle killed 'sleep 1000'
@@ -105,6 +134,10 @@ say "in the background, killed by SIGKILL: 128 + 9"
 run killed -d
 show sexton kill "demo-$$-killed" KILL
 expect killed 137 show sexton wait "demo-$$-killed"
+
+say "a plain program: no bundle, no runtime; what it leaves in the background goes with it"
+expect plain 7 program plain '(setsid sleep 1000 &); echo hello from a program; exit 7'
+show sexton inspect "demo-$$-plain"
 
 say "one that ends while sextond is dead"
 run survivor -d
@@ -137,7 +170,7 @@ for name in "${containers[@]}"; do
     done
     [ "$(field "$name" state)" = stopped ] || die "$name: it is $(field "$name" state), not stopped"
 done
-[ -z "$(runc --root "$work/runc" list -q)" ] || die "runc still knows a container"
+[ -z "$runc" ] || [ -z "$(runc --root "$work/runc" list -q)" ] || die "runc still knows a container"
 show sexton rm "${containers[@]/#/demo-$$-}"
 [ -z "$(sexton ps -aq)" ] || die "something is left"
 

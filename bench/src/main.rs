@@ -1,6 +1,7 @@
 //! What Sexton costs, measured beside what it is measured against, in one run.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that cannot be taken ends with its reason")]
 
+mod rediscover;
 mod size;
 mod start;
 
@@ -25,6 +26,12 @@ enum Command {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
         shims: u32,
     },
+    /// How soon a collector that comes back knows every container
+    Rediscover {
+        /// How many that run, and how many that have stopped
+        #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+        containers: u32,
+    },
     /// All scenarios: size, and start against `runc create` and `runc start`
     Run {
         /// How many starts of each contestant
@@ -35,9 +42,18 @@ enum Command {
 
 fn main() {
     let args = Args::parse();
+    if let Command::Rediscover { containers } = args.command {
+        let rediscover = rediscover::measure(containers as usize);
+        match args.json {
+            true => println!("{}", serde_json::json!({ "rediscover": rediscover })),
+            false => println!("{}", rediscover.table()),
+        }
+        return;
+    }
     let (shims, starts) = match args.command {
         Command::Size { shims } => (shims, None),
         Command::Run { starts } => (50, Some(starts)),
+        Command::Rediscover { .. } => return,
     };
     let size = size::measure(shims);
     let start = starts.map(start::measure);

@@ -91,6 +91,7 @@ impl Failure {
             Self::Closed => 0,
             Self::TimedOut(_) => TIMED_OUT,
             Self::UnknownStatus(_) => NOT_THE_CONTAINER,
+            Self::Usage(_) if launching => NOT_THE_CONTAINER,
             Self::Unconfirmed(_) | Self::Usage(_) => BAD_USAGE,
             Self::Api(ApiError { exit_code: code @ 125..=127, .. }) => *code,
             _ if launching => NOT_THE_CONTAINER,

@@ -3,7 +3,7 @@
 use crate::daemon::Daemon;
 use sexton_common::{
     ContainerId, ExitStatus, Layout, WallTime,
-    wire::{self, ContainerInfo, MAX_FRAME, Reply, Request, State},
+    wire::{self, ContainerInfo, MAX_FRAME, NodeState, NodeStats, Reply, Request, Room, State},
 };
 use std::{
     io::{Read, Write},
@@ -117,5 +117,26 @@ pub fn stopped(id: &str, status: ExitStatus) -> ContainerInfo {
         exited_at: Some(WallTime(1_795_254_544_500_000_000)),
         ran_ns: Some(60_000_000_000),
         ..running(id)
+    }
+}
+
+/// A node in this state on which so many run.
+pub fn node(state: NodeState, running: u64) -> NodeStats {
+    NodeStats {
+        state,
+        why: Vec::new(),
+        at: WallTime(0),
+        hostname: "node".into(),
+        addresses: Vec::new(),
+        cpus: 1,
+        load: [0; 3],
+        memory: Room::default(),
+        disk: Room::default(),
+        disk_path: "/var/lib/sexton".into(),
+        descriptors: Room::default(),
+        running: Room { used: running, ..Room::default() },
+        containers: Vec::new(),
+        gc_entries: 0,
+        uptime_ms: 0,
     }
 }

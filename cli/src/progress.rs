@@ -1,7 +1,13 @@
 //! How far something is that takes its time, for a person at a terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    time::Duration,
+};
+
+/// How often the time is shown anew.
+const TICK: Duration = Duration::from_millis(250);
 
 /// A line on standard error, if that is a terminal; else nothing.
 #[derive(Debug)]
@@ -19,6 +25,7 @@ impl Progress {
         }
         bar.set_message(what);
         bar.tick();
+        bar.enable_steady_tick(TICK);
         Self(bar)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{signal, table::Tone};
 use sexton_common::{
-    ExitStatus,
+    ExitStatus, WallTime,
     wire::{ContainerInfo, State},
 };
 use std::time::Duration;
@@ -43,6 +43,23 @@ pub fn condition(container: &ContainerInfo, now: u64) -> String {
         text += &format!("; in the way: {obstacle}");
     }
     text
+}
+
+/// Whether and when it comes back, in one line; `None` if it never does and never did.
+pub fn restart(container: &ContainerInfo, now: WallTime) -> Option<String> {
+    let restart = container.restart.as_ref()?;
+    let mut text = restart.policy.to_string();
+    if restart.count > 0 {
+        text += &format!(", {} so far", restart.count);
+    }
+    if let Some(at) = restart.next_start {
+        let left = Duration::from_nanos(at.0.saturating_sub(now.0));
+        text += &format!(", next in {:.1}s", left.as_secs_f64());
+    }
+    if restart.stopped_by_user {
+        text += ", stopped by user";
+    }
+    Some(text)
 }
 
 /// How a state is meant.

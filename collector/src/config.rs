@@ -116,6 +116,7 @@ pub struct Config {
     /// The longest delay.
     pub backoff_max: Duration,
     /// When containers with a restart policy come back.
+    #[allow(dead_code, reason = "its first reader is about to come")]
     pub restart: Rules,
     /// What a clean-up command may take.
     pub command_timeout: Duration,

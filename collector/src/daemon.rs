@@ -181,8 +181,7 @@ pub async fn run(
     overseer.rediscover().await.map_err(failed(format!("scan {}", layout.containers().display())))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), state = %layout.state().display(), containers = overseer.cx.board.figures().0, pending = overseer.cx.board.pending().len(), pidfd_info_exit = info_exit, stored = overseer.cx.store.len(), "ready");
     gc::take_up(&overseer.cx, left.launches).await;
-    // What is there has been taken up with its run; the rest has none.
-    overseer.instances.take_up(|id| !overseer.is_pending(id));
+    overseer.take_up();
     overseer.tasks.spawn(births.serve(overseer.clone()));
     let store = &overseer.cx.store;
     store.say("READY=1\n".into());

@@ -52,6 +52,8 @@ enum Looked {
     AtNames,
     /// So is everything that could be read.
     AtAll,
+    /// What has no run has been taken up too.
+    AtRest,
 }
 
 /// How long a client waits until it is known what its container is.
@@ -109,7 +111,7 @@ impl Overseer {
     }
 
     fn is_ready(&self) -> bool {
-        *self.looked.borrow() == Looked::AtAll
+        *self.looked.borrow() >= Looked::AtAll
     }
 
     /// Whether something of this name lies on disk, and nobody knows yet what: an earlier run may live. See
@@ -117,6 +119,25 @@ impl Overseer {
     #[must_use]
     pub fn is_pending(&self, id: &ContainerId) -> bool {
         self.cx.board.is_pending(id)
+    }
+
+    /// Takes up the instances that have no run, once the GC has taken up what is left of their earlier ones.
+    pub fn take_up(&self) {
+        self.instances.take_up(|id| !self.is_pending(id));
+        self.reached(Looked::AtRest);
+    }
+
+    /// Waits until it is known whether there is such a container, be it without a run, and what it is; not for long if its
+    /// files cannot be read.
+    ///
+    /// # Errors
+    /// "Busy", if that takes longer.
+    pub async fn found(&self, id: &ContainerId) -> Result<(), ApiError> {
+        self.known(id).await?;
+        if self.cx.board.get(id).is_none() {
+            self.looked(Looked::AtRest).await;
+        }
+        Ok(())
     }
 
     /// Waits until it is known what a container is, but not for long.

@@ -5,7 +5,7 @@ use crate::{
     wire::{self, MAX_FRAME, Reply, Request},
 };
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, sendmsg, socket,
 };
 use std::{
     io::{self, IoSlice, Read, Write},
@@ -62,7 +62,8 @@ impl Client {
         self.receive()
     }
 
-    /// Asks, with descriptors that the collector gets copies of.
+    /// Asks, with descriptors that the collector gets copies of. A collector that hangs up before it has read all of it
+    /// may have said why: that is the reply then.
     ///
     /// # Errors
     /// If the request is too long or the connection broke.
@@ -71,9 +72,21 @@ impl Client {
         let raw: Vec<_> = fds.iter().map(|fd| fd.as_fd().as_raw_fd()).collect();
         let rights = [ControlMessage::ScmRights(&raw)];
         let control = if raw.is_empty() { &[] } else { &rights[..] };
-        let sent =
-            sendmsg::<()>(self.stream.as_raw_fd(), &[IoSlice::new(&frame)], control, MsgFlags::MSG_NOSIGNAL, None)?;
-        self.stream.write_all(&frame[sent..])
+        let whole = [IoSlice::new(&frame)];
+        let sent = sendmsg::<()>(self.stream.as_raw_fd(), &whole, control, MsgFlags::MSG_NOSIGNAL, None);
+        let sent = sent.map_err(io::Error::from).and_then(|sent| self.stream.write_all(&frame[sent..]));
+        match sent {
+            Err(e) if self.has_reply(&e) => Ok(()),
+            sent => sent,
+        }
+    }
+
+    /// Whether something can be read although nothing can be written any more.
+    fn has_reply(&self, error: &io::Error) -> bool {
+        let hung_up = matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
+        let mut byte = [0];
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        hung_up && recv(self.stream.as_raw_fd(), &mut byte, flags).is_ok_and(|read| read > 0)
     }
 
     /// Waits for a reply.
@@ -110,5 +123,39 @@ impl Client {
 impl AsFd for Client {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{ApiError, ErrorCode};
+    use std::os::unix::net::UnixListener;
+
+    fn served(answer: Option<&Reply>) -> (tempfile::TempDir, Client) {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path().into(), root.path().join("data"));
+        let listener = UnixListener::bind(layout.socket()).unwrap();
+        let client = Client::connect(&layout).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        if let Some(answer) = answer {
+            server.write_all(&wire::encode(answer).unwrap()).unwrap();
+        }
+        (root, client)
+    }
+
+    #[test]
+    fn who_is_turned_away_hears_why() {
+        let busy = Reply::Error(ApiError::new(ErrorCode::Busy, "too many"));
+        let (_root, mut client) = served(Some(&busy));
+        assert_eq!(client.send(&Request::Version {}, &[]).err().map(|e| e.kind()), None);
+        assert_eq!(client.receive().unwrap(), busy);
+        assert!(client.call(&Request::Version {}).is_err(), "nothing more is said");
+    }
+
+    #[test]
+    fn who_hears_nothing_is_told_of_the_hang_up() {
+        let (_root, mut client) = served(None);
+        assert_eq!(client.call(&Request::Version {}).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

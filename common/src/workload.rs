@@ -159,7 +159,8 @@ mod tests {
             change(&mut program);
             program.check().map_err(|e| e.to_string())
         };
-        let wrong: [(&dyn Fn(&mut Program), &str); 17] = [
+        type Change<'a> = &'a dyn Fn(&mut Program);
+        let wrong: [(Change<'_>, &str); 17] = [
             (&|p| p.command.clear(), "is empty"),
             (&|p| p.command = vec![String::new()], "is empty"),
             (&|p| p.command.push("a\0b".into()), "the command has a NUL"),

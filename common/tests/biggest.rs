@@ -16,7 +16,7 @@ use sexton_common::{
     restart::RestartPolicy,
     runtime::Runtime,
     wire::{self, GcAddRequest, LaunchRequest, Request},
-    workload::Workload,
+    workload::{Program, Workload},
 };
 use std::path::PathBuf;
 
@@ -52,7 +52,11 @@ fn stamp() -> Stamp {
 
 /// Deep, but not as deep as a path can be: fourteen of those would be a file of their own size.
 fn cgroups() -> Vec<CgroupDir> {
-    let dir = |n: usize| CgroupDir { hierarchy: format!("name=hierarchy-{n:02}"), dir: path(2048) };
+    cgroups_of(2048)
+}
+
+fn cgroups_of(length: usize) -> Vec<CgroupDir> {
+    let dir = |n: usize| CgroupDir { hierarchy: format!("name=hierarchy-{n:02}"), dir: path(length) };
     (0..HIERARCHIES).map(dir).collect()
 }
 
@@ -69,9 +73,8 @@ fn cleanup() -> Cleanup {
     checked
 }
 
-#[test]
-fn launches_and_their_entries_fit_into_files() {
-    let launch = Launch {
+fn launch() -> Launch {
+    Launch {
         id: id(),
         generation: u64::MAX,
         workload: Workload::Oci { bundle: path(PATH_MAX), runtime: runtime() },
@@ -86,7 +89,55 @@ fn launches_and_their_entries_fit_into_files() {
         cleanup: cleanup(),
         restart: RestartPolicy::No,
         timeout_ms: Launch::TIMEOUT_MS,
-    };
+    }
+}
+
+fn request() -> LaunchRequest {
+    LaunchRequest {
+        id: id(),
+        bundle: path(PATH_MAX),
+        runtime: runtime(),
+        stdio: Stdio::File(path(PATH_MAX)),
+        mode: Mode::Run,
+        auto_remove: true,
+        on_shim_death: OnShimDeath::Kill,
+        timeout_ms: Some(u64::MAX),
+        cleanup: cleanup(),
+        restart: RestartPolicy::No,
+        program: None,
+    }
+}
+
+fn program() -> Program {
+    let words = |count: usize| vec!["x".repeat(99); count];
+    let env = vec![format!("A={}", "x".repeat(97)); 40];
+    let small = Program { command: words(100), env, user: Some("nobody".into()), cgroup: Some("/a".into()), cwd: None };
+    let length: usize = small.command.iter().chain(&small.env).map(|word| word.len() + 1).sum();
+    let room = Program::BYTES - length - "nobody".len() - "/a".len() - 3;
+    let biggest = Program { cwd: Some(path(room)), ..small };
+    assert_eq!(biggest.check(), Ok(()));
+    let mut more = biggest.clone();
+    more.command.push(String::new());
+    assert!(more.check().is_err(), "it is the biggest");
+    biggest
+}
+
+#[test]
+fn programs_fit_too() {
+    // Half as deep as those of containers may be: what does not fit is refused before anything exists.
+    let launch = Launch { workload: Workload::Process(program()), cgroups: cgroups_of(1024), ..launch() };
+    let bytes = durable::encode(&launch).unwrap();
+    assert_eq!(durable::decode::<Launch>(&bytes).unwrap(), launch);
+    let request = Request::Launch(LaunchRequest { program: Some(program()), ..request() });
+    let frame = wire::encode(&request).unwrap();
+    assert_eq!(wire::decode::<Request>(&frame[4..]).unwrap(), request);
+    let line = serde_json::to_string(&request).unwrap();
+    assert!(line.len() <= wire::MAX_FRAME, "{} bytes", line.len());
+}
+
+#[test]
+fn launches_and_their_entries_fit_into_files() {
+    let launch = launch();
     let bytes = durable::encode(&launch).unwrap();
     assert_eq!(durable::decode::<Launch>(&bytes).unwrap(), launch);
     let estate = Estate {
@@ -112,19 +163,7 @@ fn launches_and_their_entries_fit_into_files() {
 
 #[test]
 fn requests_fit_into_frames_and_lines() {
-    let launch = Request::Launch(LaunchRequest {
-        id: id(),
-        bundle: path(PATH_MAX),
-        runtime: runtime(),
-        stdio: Stdio::File(path(PATH_MAX)),
-        mode: Mode::Run,
-        auto_remove: true,
-        on_shim_death: OnShimDeath::Kill,
-        timeout_ms: Some(u64::MAX),
-        cleanup: cleanup(),
-        restart: RestartPolicy::No,
-        program: None,
-    });
+    let launch = Request::Launch(request());
     let add = Request::GcAdd(GcAddRequest {
         id: id(),
         runtime: runtime(),

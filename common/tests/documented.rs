@@ -25,6 +25,10 @@ fn requests_are_requests() {
     has(|request| matches!(request, Request::GcForget { .. }));
     has(|request| matches!(request, Request::GcAdd(_)));
     has(|request| matches!(request, Request::GcScan { .. }));
+    has(|request| matches!(request, Request::Stats { period_ms: None, ids } if !ids.is_empty()));
+    has(|request| matches!(request, Request::Stats { period_ms: Some(6000), .. }));
+    has(|request| matches!(request, Request::NodeStats {}));
+    has(|request| matches!(request, Request::Maintenance { .. }));
 }
 
 #[test]
@@ -34,5 +38,7 @@ fn replies_are_replies() {
     has(|reply| matches!(reply, Reply::Node(_)));
     has(|reply| matches!(reply, Reply::GcEntries { entries, .. } if !entries.is_empty()));
     has(|reply| matches!(reply, Reply::GcWhy(why) if !why.obstacles.is_empty()));
+    has(|reply| matches!(reply, Reply::Stats { containers, .. } if !containers.is_empty()));
+    has(|reply| matches!(reply, Reply::NodeStats(_)));
     has(|reply| matches!(reply, Reply::Findings { findings, .. } if !findings.is_empty()));
 }

@@ -54,6 +54,7 @@ fn requests_about_the_node() {
     golden(&Request::Subscribe { since: Some(300) }, "00000004 0b01ac02", r#"{"subscribe":{"since":300}}"#);
     golden(&Request::Subscribe { since: None }, "00000002 0b00", r#"{"subscribe":{"since":null}}"#);
     golden(&Request::Node {}, "00000001 0c", r#"{"node":{}}"#);
+    golden(&Request::Maintenance { on: true }, "00000002 18 01", r#"{"maintenance":{"on":true}}"#);
 }
 
 #[test]

@@ -12,11 +12,15 @@ use support::{golden_frame as golden, id};
 fn requests() {
     golden(
         &Request::Stats { ids: vec![id()], period_ms: Some(6000) },
-        "00 1601057765622d3101f02e",
+        "0000000b 1601057765622d3101f02e",
         r#"{"stats":{"ids":["web-1"],"period_ms":6000}}"#,
     );
-    golden(&Request::Stats { ids: vec![], period_ms: None }, "00", r#"{"stats":{"ids":[],"period_ms":null}}"#);
-    golden(&Request::NodeStats {}, "00", r#"{"node_stats":{}}"#);
+    golden(
+        &Request::Stats { ids: vec![], period_ms: None },
+        "00000003 160000",
+        r#"{"stats":{"ids":[],"period_ms":null}}"#,
+    );
+    golden(&Request::NodeStats {}, "00000001 17", r#"{"node_stats":{}}"#);
     // What a person writes by hand.
     let short = r#"{"stats":{"ids":[]}}"#;
     assert_eq!(serde_json::from_str::<Request>(short).unwrap(), Request::Stats { ids: vec![], period_ms: None });
@@ -54,7 +58,8 @@ fn replies() {
     };
     golden(
         &Reply::Stats { containers: vec![full, empty], last: true },
-        "00",
+        "00000037 0d02057765622d3102070a018020018040014d01987501cc3a010301010105060109000b057\
+         765622d3102060a00000000000000000001",
         r#"{"stats":{"containers":[{"id":"web-1","generation":2,"state":"paused",
          "at":"1970-01-01T00:00:00.000000010Z","memory":4096,"memory_limit":8192,"cpu_ns":77,
          "cpu_of_core":15000,"cpu_of_all":7500,"pids":3,"oom_kills":1,
@@ -83,7 +88,8 @@ fn replies() {
     };
     golden(
         &Reply::NodeStats(Box::new(node)),
-        "00",
+        "0000003f 0e010101780a016802000a00000101fd000000000000000000000000000001023464b509010\
+         4010103000000022f640108010602000001020201090203ac02",
         r#"{"node_stats":{"state":"full","why":["x"],"at":"1970-01-01T00:00:00.000000010Z",
          "hostname":"h","addresses":["10.0.0.1","fd00::1"],"cpus":2,"load":[52,100,1205],
          "memory":{"total":4,"left":1,"used":3},"disk":{"total":null,"left":null,"used":0},

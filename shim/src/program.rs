@@ -138,7 +138,8 @@ impl<'a> Prepared<'a> {
             let e = Errno::from_raw_os_error(e as i32);
             // As a shell has it: what is there but cannot be executed is told only if no other is found.
             match e {
-                Errno::NOENT | Errno::NOTDIR => {}
+                Errno::NOENT | Errno::NOTDIR if worst == Errno::ACCESS => {}
+                Errno::NOENT | Errno::NOTDIR => worst = e,
                 Errno::ACCESS => worst = e,
                 _ => {
                     worst = e;

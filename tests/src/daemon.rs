@@ -5,7 +5,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use sexton_common::{
     Layout,
     client::Client,
-    wire::{Reply, Request},
+    wire::{ContainerInfo, Reply, Request, State},
 };
 use std::{
     collections::BTreeMap,
@@ -25,34 +25,55 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it and waits until it answers; its words are appended to `log`. `limits` are prlimit(1)'s options.
+    /// Starts it and waits until it answers, and knows what every container is; its words are appended to `log`. `limits` are prlimit(1)'s options.
     ///
     /// # Panics
     /// If it does not get ready.
     #[track_caller]
     #[must_use]
     pub fn start(layout: &Layout, config: &Path, env: &[(String, OsString)], log: &Path, limits: &[String]) -> Self {
+        let mut daemon = Self::spawn(layout, config, env, log, limits);
+        daemon.wait(layout, log, is_settled);
+        daemon.count_descriptors();
+        daemon
+    }
+
+    /// Starts it and waits until it answers, whatever it knows yet.
+    ///
+    /// # Panics
+    /// If it does not get ready.
+    #[track_caller]
+    #[must_use]
+    pub fn spawn(layout: &Layout, config: &Path, env: &[(String, OsString)], log: &Path, limits: &[String]) -> Self {
         let words = File::options().append(true).create(true).open(log).unwrap();
         let mut command = limited(Self::command(layout, config), limits);
         command.envs(env.iter().cloned());
         command.stdin(Stdio::null()).stdout(words.try_clone().unwrap()).stderr(words);
-        let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let mut daemon = Self { child, descriptors: BTreeMap::new() };
+        daemon.wait(layout, log, |_| true);
+        daemon
+    }
+
+    #[track_caller]
+    fn wait(&mut self, layout: &Layout, log: &Path, condition: impl Fn(&Layout) -> bool) {
         let mut ended = None;
         let ready = wait_until(Duration::from_secs(30), || {
-            ended = child.try_wait().unwrap();
-            ended.is_some() || answers(layout, child.id())
+            ended = self.child.try_wait().unwrap();
+            ended.is_some() || (answers(layout, self.child.id()) && condition(layout))
         });
         let said = || std::fs::read_to_string(log).unwrap_or_default();
         assert!(ended.is_none(), "sextond ended at once with {ended:?}: {}", said());
         assert!(ready, "sextond does not answer: {}", said());
-        // What answered the question must be closed again before the descriptors are counted.
-        let mut descriptors = BTreeMap::new();
-        let pid = child.id();
+    }
+
+    /// What answered a question must be closed again before they are counted.
+    fn count_descriptors(&mut self) {
+        let pid = self.child.id();
         wait_until(Duration::from_secs(5), || {
-            let before = std::mem::replace(&mut descriptors, proc::descriptors(pid));
-            before == descriptors
+            let before = std::mem::replace(&mut self.descriptors, proc::descriptors(pid));
+            before == self.descriptors
         });
-        Self { child, descriptors }
     }
 
     /// The command line, without a word about streams.
@@ -132,4 +153,27 @@ fn answers(layout: &Layout, daemon: u32) -> bool {
     let Ok(mut client) = Client::connect(layout) else { return false };
     let _ = client.set_timeout(Some(Duration::from_secs(5)));
     matches!(client.call(&Request::Version {}), Ok(Reply::Version { pid, .. }) if pid == daemon)
+}
+
+/// Whether the collector answers, and knows what every container is.
+#[must_use]
+pub fn is_settled(layout: &Layout) -> bool {
+    listed(layout).is_some_and(|all| all.iter().all(|info| info.state != State::Pending))
+}
+
+/// All containers; `None` if the collector does not answer.
+#[must_use]
+pub fn listed(layout: &Layout) -> Option<Vec<ContainerInfo>> {
+    let mut client = Client::connect(layout).ok()?;
+    client.set_timeout(Some(Duration::from_secs(60))).ok()?;
+    let mut reply = client.call(&Request::List { all: true }).ok()?;
+    let mut all = Vec::new();
+    loop {
+        let Reply::Containers { containers, last } = reply else { return None };
+        all.extend(containers);
+        if last {
+            return Some(all);
+        }
+        reply = client.receive().ok()?;
+    }
 }

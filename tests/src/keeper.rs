@@ -1,7 +1,7 @@
 //! A collector with a keeper above it.
 
 use crate::{
-    daemon::Daemon,
+    daemon::{Daemon, is_settled},
     leftovers,
     node::Node,
     proc,
@@ -177,7 +177,7 @@ fn answers(node: &Node) -> Option<u32> {
     let mut client = Client::connect(node.layout()).ok()?;
     client.set_timeout(Some(LONG)).ok()?;
     match client.call(&Request::Version {}) {
-        Ok(Reply::Version { pid, .. }) => Some(pid),
+        Ok(Reply::Version { pid, .. }) if is_settled(node.layout()) => Some(pid),
         _ => None,
     }
 }

@@ -1,7 +1,7 @@
 //! What systemd does with a service's descriptors, as far as sextond needs it.
 
 use crate::{
-    daemon::Daemon,
+    daemon::{Daemon, is_settled},
     node::Node,
     wait::{LONG, wait_for, wait_until},
 };
@@ -85,7 +85,9 @@ impl Manager {
             client.set_timeout(Some(LONG)).ok()?;
             client.call(&Request::Version {}).ok()
         };
-        let ready = wait_until(LONG, || matches!(answers(), Some(Reply::Version { pid: p, .. }) if p == pid));
+        let ready = wait_until(LONG, || {
+            matches!(answers(), Some(Reply::Version { pid: p, .. }) if p == pid) && is_settled(node.layout())
+        });
         assert!(ready, "sextond does not answer: {}", node.words());
     }
 

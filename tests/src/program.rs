@@ -113,6 +113,11 @@ impl Door {
         &self.path
     }
 
+    /// Nobody writes there any more: who reads is at an end.
+    pub fn end(self) {
+        drop(self.fifo);
+    }
+
     /// One of those who read there gets this code.
     ///
     /// # Panics

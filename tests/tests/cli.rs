@@ -97,10 +97,10 @@ fn kill_stop_and_force() {
     assert_eq!(node.sexton(&["wait", stubborn.as_str()]).code(), 137);
     let runs = node.id("runs");
     let launched = node.run(&runs, &bundle);
-    fails(&node.sexton(&["rm", runs.as_str()]), 1, &[runs.as_str(), "-f"]);
+    fails(&node.sexton(&["rm", runs.as_str()]), 8, &[runs.as_str(), "-f"]);
     let _ = node.sexton(&["rm", "-f", runs.as_str()]).ok();
     assert!(proc::is_dead(launched.pid));
-    fails(&node.sexton(&["kill", plain.as_str()]), 1, &[plain.as_str()]);
+    fails(&node.sexton(&["kill", plain.as_str()]), 7, &[plain.as_str()]);
     fails(&node.sexton(&["kill", plain.as_str(), "NOSUCH"]), 2, &["NOSUCH"]);
     node.finish();
 }

@@ -71,7 +71,7 @@ fn nothing_is_begun_on_what_is_in_gc() {
         assert!(ended.stderr.contains(&says) && ended.stderr.contains("sexton gc why"), "{ended:?}");
     }
     let started = node.sexton(&["start", id.as_str()]);
-    assert_eq!(started.code(), 1, "{started:?}");
+    assert_eq!(started.code(), 9, "{started:?}");
     assert!(started.stderr.contains(&says), "{started:?}");
     let mut alone = node.shim_command("run", id.as_str(), &bundle);
     let ended = run(alone.arg("--data-dir").arg(node.layout().data()));
@@ -81,7 +81,7 @@ fn nothing_is_begun_on_what_is_in_gc() {
     let line = listed.lines().find(|line| line.contains(id.as_str())).unwrap_or_else(|| panic!("{listed}"));
     assert!(line.contains("gc"), "{listed}");
     let removed = node.sexton(&["rm", id.as_str()]);
-    assert_eq!(removed.code(), 1, "{removed:?}");
+    assert_eq!(removed.code(), 9, "{removed:?}");
     assert!(removed.stderr.contains(&says), "{removed:?}");
     assert_eq!(node.inspect(&id).status, Some(ExitStatus::Code(5)), "what was refused has changed nothing");
     flag.lower();
@@ -98,7 +98,7 @@ fn a_removal_by_force_is_kept_in_mind() {
     let flag = Flag::new(&node);
     let (id, bundle) = in_gc(&node, "c", &flag);
     let ended = node.sexton(&["rm", "-f", id.as_str()]);
-    assert_eq!(ended.code(), 1, "{ended:?}");
+    assert_eq!(ended.code(), 9, "{ended:?}");
     assert!(ended.stderr.contains("will be removed once it is clean"), "{ended:?}");
     node.kill_daemon();
     node.start_daemon();
@@ -160,7 +160,7 @@ fn who_knows_may_forget() {
     assert!(record.contains(id.as_str()) && record.contains(file.to_str().unwrap()), "{record}");
     assert_eq!(node.wait_state(&id, State::Stopped).status, Some(ExitStatus::Code(5)));
     assert!(file.exists(), "what was left stays");
-    assert_eq!(node.sexton(&["gc", "forget", id.as_str(), "--i-know"]).code(), 1, "there is nothing any more");
+    assert_eq!(node.sexton(&["gc", "forget", id.as_str(), "--i-know"]).code(), 2, "there is nothing any more");
     let _ = node.sexton(&["rm", id.as_str()]).ok();
     node.assert_clean();
     node.run(&id, &bundle);

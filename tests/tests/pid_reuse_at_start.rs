@@ -259,7 +259,7 @@ fn foreign() {
             assert!(matches!(info.status, Some(ExitStatus::Unknown { .. })), "{info:?}");
             for foreign in [&lost, &said] {
                 let late = node.sexton(&["stop", foreign.id.as_str(), "--timeout", "0s"]);
-                assert!(late.status.success(), "{late:?}");
+                assert!(late.status.success() || late.stderr.contains("has stopped already"), "{late:?}");
                 node.wait_state(&foreign.id, State::Stopped);
             }
             strangers.into_iter().for_each(Stranger::unharmed);

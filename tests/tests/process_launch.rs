@@ -126,7 +126,7 @@ fn all_end_in(found: &[CgroupDir], end: &str) -> bool {
 fn sleeping(node: &Node, id: &ContainerId, cgroup: Option<&str>) -> (u32, Vec<CgroupDir>) {
     let launched = node
         .launch_program(id, Mode::Run, &["sleep", "100000"], |program| program.cgroup = cgroup.map(Into::into))
-        .unwrap_or_else(|e| panic!("{e}"));
+        .unwrap();
     (launched.pid, cgroups_of(launched.pid))
 }
 

@@ -3,17 +3,24 @@
 use super::ps;
 use crate::{
     daemon::Daemon,
-    failure::Failure,
+    failure::{Failure, system},
     fanout::{self, Codes, naming},
     output,
     progress::Progress,
 };
+use nix::poll::poll;
 use serde::Serialize;
 use sexton_common::{
     ContainerId,
     wire::{ContainerInfo, ErrorCode, Request, State},
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+/// When one that is busy is asked again.
+const AGAIN_MS: u16 = 100;
 
 /// What is done to each.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +65,7 @@ impl Each<'_> {
     ) -> Result<BTreeMap<ContainerId, u8>, Failure> {
         let mut failed = BTreeMap::new();
         let progress = Progress::new(self.what, ids.len());
-        let ask = |id: &ContainerId| fanout::one(self.daemon, &request(id), self.within);
+        let ask = |id: &ContainerId| self.ask(&request(id));
         fanout::as_they_end(ids, ask, |index, answer| {
             let id = &ids[index];
             let answer = match answer {
@@ -72,6 +79,19 @@ impl Each<'_> {
             progress.step(|| self.tell(id, &answer))
         })?;
         Ok(failed)
+    }
+
+    /// One that is busy, since the runtime is at work on it, is asked again until the time is up.
+    fn ask(&self, request: &Request) -> Result<(), Failure> {
+        let deadline = Instant::now() + self.within;
+        loop {
+            match fanout::one(self.daemon, request, self.within) {
+                Err(Failure::Api(error)) if error.code == ErrorCode::Busy && Instant::now() < deadline => {
+                    poll(&mut [], AGAIN_MS).map_err(system("wait"))?;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     fn tell(&self, id: &ContainerId, answer: &Result<(), Failure>) -> Result<(), Failure> {
@@ -129,6 +149,10 @@ mod tests {
         ExitStatus,
         wire::{ApiError, Reply},
     };
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
 
     #[test]
     fn races_that_others_won_are_no_failures() {
@@ -147,6 +171,28 @@ mod tests {
         let failed = each.run(&all, |id| Request::Stop { id: id.clone(), signal: 15, timeout_ms: 0 }).unwrap();
         assert_eq!(failed, BTreeMap::from([("stuck".parse().unwrap(), 9)]));
         assert_eq!((code(&failed), code(&BTreeMap::new())), (9, 0));
+    }
+
+    #[test]
+    fn who_is_busy_is_asked_again() {
+        let asked = Arc::new(AtomicU32::new(0));
+        let count = asked.clone();
+        let fake = Fake::start(move |_| {
+            if count.fetch_add(1, Ordering::Relaxed) < 2 {
+                return vec![Reply::Error(ApiError::new(ErrorCode::Busy, "try again"))];
+            }
+            vec![Reply::Done {}]
+        });
+        let daemon = fake.daemon();
+        let each = |within| Each { daemon: &daemon, what: "", within, forgiven: &[], json: false };
+        let id: ContainerId = "c".parse().unwrap();
+        let request = |id: &ContainerId| Request::Remove { id: id.clone(), force: true };
+        assert!(each(Duration::from_secs(20)).run(std::slice::from_ref(&id), request).unwrap().is_empty());
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
+        let busy = Fake::start(|_| vec![Reply::Error(ApiError::new(ErrorCode::Busy, "try again"))]);
+        let daemon = busy.daemon();
+        let each = Each { daemon: &daemon, what: "", within: Duration::from_millis(1), forgiven: &[], json: false };
+        assert_eq!(code(&each.run(&[id], request).unwrap()), 14);
     }
 
     #[test]

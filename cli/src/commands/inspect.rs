@@ -94,7 +94,8 @@ fn rendered(container: &ContainerInfo) -> String {
     row("status", container.status.map(|status| show::status(&status)));
     row("source", container.source.and_then(|source| text(&source)));
     row("out of memory", container.oom_killed.and_then(yes));
-    row("created", text(&container.created_at));
+    // Not known of one that is pending.
+    row("created", Some(container.created_at).filter(|at| at.0 != 0).and_then(|at| text(&at)));
     row("started", container.started_at.and_then(|at| text(&at)));
     row("exited", container.exited_at.and_then(|at| text(&at)));
     row("ran for", container.ran_ns.map(show::duration));
@@ -102,6 +103,10 @@ fn rendered(container: &ContainerInfo) -> String {
     row("runtime", text(&container.runtime.display()).filter(|runtime| !runtime.is_empty()));
     row("command", Some(show::command(&container.command)).filter(|command| !command.is_empty()));
     row("removed at end", yes(container.auto_remove));
+    row("restart", show::restart(container, sexton_common::WallTime::now()));
+    let last = container.restart.as_ref().and_then(|restart| restart.last);
+    row("run before", last.map(|last| format!("{}: {}", last.generation, show::status(&last.status))));
+    row("not started", container.restart.as_ref().and_then(|restart| restart.failure.clone()));
     row("foreign shim", yes(container.foreign));
     row("clean-ups tried", text(&container.attempts).filter(|_| container.attempts > 0));
     row("in the way", container.in_the_way.clone());

@@ -78,6 +78,11 @@ pub enum Command {
     Stop(signals::Stop),
     /// Stop containers if they run, and start them again
     Restart(restart::Restart),
+    /// Freeze the processes of containers
+    Pause(verbs::Pause),
+    /// Let paused containers go on
+    #[command(visible_alias = "unpause")]
+    Resume(verbs::Resume),
     /// Remove stopped containers
     Rm(verbs::Rm),
     /// Watch a container of a foreign shim (iSulad's), which writes its exit code to a FIFO
@@ -108,6 +113,8 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Command::Kill(kill) => kill.execute(&daemon),
         Command::Stop(stop) => stop.execute(&daemon),
         Command::Restart(restart) => restart.execute(&daemon),
+        Command::Pause(pause) => pause.execute(&daemon),
+        Command::Resume(resume) => resume.execute(&daemon),
         Command::Rm(rm) => rm.execute(&daemon),
         Command::Watch(watch) => watch.execute(&daemon),
         Command::Gc(gc) => gc.execute(&daemon),
@@ -143,6 +150,9 @@ mod tests {
             "kill c1",
             "kill c1 hup",
             "stop c1 c2 -t 10 -s INT",
+            "pause c1 c2",
+            "resume c1 c2",
+            "unpause c1",
             "rm -f c1 c2",
             "watch --id c1 --fifo /f --pid 5 --shim-pid 6 --runtime runc --runtime-root /r --bundle /b --json",
             "gc ls --json",
@@ -190,9 +200,9 @@ mod tests {
         refused(&["run", "c1"], "--bundle");
         refused(&["kill", "c1", "NOSUCH"], "is not a signal");
         for verb in ["stop", "rm"] {
-            refused(&[verb], "--all");
+            refused(&[verb], "<ID>...");
             refused(&[verb, "--all", "c1"], "cannot be used with");
-            refused(&[verb, "--json", "c1"], "--all");
+            refused(&[verb, "--json", "c1"], "cannot be used with");
         }
         refused(&["node", "maintenance"], "<on|off>");
         refused(&["node", "maintenance", "maybe"], "maybe");

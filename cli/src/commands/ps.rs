@@ -8,6 +8,7 @@ use crate::{
 };
 use clap::Args;
 use sexton_common::{
+    WallTime,
     time::boot_ns,
     wire::{ContainerInfo, Reply, Request},
 };
@@ -36,7 +37,7 @@ impl Ps {
         } else if self.quiet {
             containers.iter().try_for_each(|container| output::line(&container.id))?;
         } else {
-            output::line(rendered(&containers, boot_ns()))?;
+            output::line(rendered(&containers, boot_ns(), WallTime::now()))?;
         }
         Ok(0)
     }
@@ -60,8 +61,14 @@ pub fn list(daemon: &Daemon, all: bool) -> Result<Vec<ContainerInfo>, Failure> {
     }
 }
 
-fn rendered(containers: &[ContainerInfo], now: u64) -> String {
-    let mut rows = table(&["ID", "STATE", "PID", "STATUS", "CREATED", "RUNTIME", "BUNDLE OR COMMAND"]);
+fn rendered(containers: &[ContainerInfo], now: u64, wall: WallTime) -> String {
+    let mut head = vec!["ID", "STATE", "PID", "STATUS", "CREATED", "RUNTIME", "BUNDLE OR COMMAND"];
+    // Most containers are somebody else's to start again.
+    let come_back = containers.iter().any(|container| container.restart.is_some());
+    if come_back {
+        head.insert(4, "RESTART");
+    }
+    let mut rows = table(&head);
     for container in containers {
         let runtime = container.runtime.file_name().unwrap_or(container.runtime.as_os_str());
         // A dead process' pid may be somebody else's by now; inspect still has it.
@@ -70,7 +77,7 @@ fn rendered(containers: &[ContainerInfo], now: u64) -> String {
             [] => container.bundle.to_string_lossy().into_owned(),
             command => shortened(show::command(command)),
         };
-        rows.add_row([
+        let mut row = vec![
             cell(container.id.as_str(), Tone::Plain),
             cell(container.state.name(), show::tone(container.state)),
             cell(pid.map_or_else(|| "-".into(), |pid| pid.to_string()), Tone::Plain),
@@ -78,7 +85,11 @@ fn rendered(containers: &[ContainerInfo], now: u64) -> String {
             cell(format!("{} ago", show::age(container.generation.saturating_mul(1000), now)), Tone::Plain),
             cell(if container.command.is_empty() { runtime.to_string_lossy() } else { "-".into() }, Tone::Plain),
             cell(what, Tone::Plain),
-        ]);
+        ];
+        if come_back {
+            row.insert(4, cell(show::restart(container, wall).unwrap_or_else(|| "-".into()), Tone::Plain));
+        }
+        rows.add_row(row);
     }
     render(rows)
 }
@@ -97,7 +108,7 @@ fn shortened(command: String) -> String {
 mod tests {
     use super::*;
     use crate::fake::{Fake, running, stopped};
-    use sexton_common::ExitStatus;
+    use sexton_common::{ExitStatus, wire::RestartInfo};
 
     #[test]
     fn lists_come_in_parts() {
@@ -116,7 +127,7 @@ mod tests {
     fn rows_say_how_each_is() {
         let now = 240_500_000_000;
         let job = ContainerInfo { command: vec!["sleep".into(), "1 m".into()], ..running("job") };
-        let text = rendered(&[running("web"), stopped("db", ExitStatus::Code(7)), job], now);
+        let text = rendered(&[running("web"), stopped("db", ExitStatus::Code(7)), job], now, WallTime(0));
         assert_eq!(
             text,
             "ID   STATE    PID   STATUS                 CREATED  RUNTIME  BUNDLE OR COMMAND\n\
@@ -124,8 +135,24 @@ mod tests {
              db   stopped  -     exited with 7, 3m ago  4m ago   runc     /bundles/c1\n\
              job  running  4242  up 4m                  4m ago   -        sleep '1 m'"
         );
-        assert_eq!(rendered(&[], now), "ID  STATE  PID  STATUS  CREATED  RUNTIME  BUNDLE OR COMMAND");
+        assert_eq!(rendered(&[], now, WallTime(0)), "ID  STATE  PID  STATUS  CREATED  RUNTIME  BUNDLE OR COMMAND");
         assert_eq!(shortened("ü".repeat(61)), "ü".repeat(57) + "...");
         assert_eq!(shortened("ü".repeat(60)), "ü".repeat(60));
+    }
+
+    #[test]
+    fn who_comes_back_says_when() {
+        let mut web = stopped("web", ExitStatus::Code(1));
+        web.restart = Some(Box::new(RestartInfo {
+            policy: "on-failure:5".parse().unwrap(),
+            count: 3,
+            next_start: Some(WallTime(1_800_000_000)),
+            stopped_by_user: false,
+            last: None,
+            failure: None,
+        }));
+        let text = rendered(&[web, running("db")], 240_500_000_000, WallTime(1_000_000_000));
+        assert!(text.contains("  on-failure:5, 3 so far, next in 0.8s  "), "{text}");
+        assert!(text.lines().next().unwrap().contains("  RESTART  "), "{text}");
     }
 }

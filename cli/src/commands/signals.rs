@@ -42,7 +42,7 @@ pub struct Stop {
     #[arg(long, conflicts_with = "ids")]
     all: bool,
     /// With --all: print what came of each as JSON, one a line
-    #[arg(long, requires = "all")]
+    #[arg(long, requires = "all", conflicts_with = "ids")]
     json: bool,
     /// The containers
     #[arg(required_unless_present = "all", value_name = "ID")]

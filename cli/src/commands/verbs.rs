@@ -1,4 +1,4 @@
-//! `start` and `rm`: one plain request for each container.
+//! `start`, `pause`, `resume` and `rm`: one plain request for each container.
 
 use super::{
     all::{self, Each},
@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// How long a start may take: the runtime's own step, of 120 s, is in it.
 const START: Duration = Duration::from_secs(130);
+/// How long freezing and thawing may take: the runtime's time, its queue, and the kernel's.
+const FREEZE: Duration = Duration::from_secs(60);
 /// How long a removal may take: with force, the kill and the first clean-up are in it.
 const REMOVE: Duration = Duration::from_secs(60);
 
@@ -32,6 +34,36 @@ impl Start {
     }
 }
 
+/// `sexton pause`.
+#[derive(Debug, Args)]
+pub struct Pause {
+    /// The containers
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<ContainerId>,
+}
+
+impl Pause {
+    /// Freezes each and prints its name.
+    pub fn execute(self, daemon: &Daemon) -> Result<u8, Failure> {
+        fanout::each(daemon, &self.ids, FREEZE, |id| Request::Pause { id: id.clone() })
+    }
+}
+
+/// `sexton resume`.
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// The containers
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<ContainerId>,
+}
+
+impl Resume {
+    /// Thaws each and prints its name.
+    pub fn execute(self, daemon: &Daemon) -> Result<u8, Failure> {
+        fanout::each(daemon, &self.ids, FREEZE, |id| Request::Resume { id: id.clone() })
+    }
+}
+
 /// `sexton rm`.
 #[derive(Debug, Args)]
 pub struct Rm {
@@ -42,7 +74,7 @@ pub struct Rm {
     #[arg(long, conflicts_with = "ids")]
     all: bool,
     /// With --all: print what came of each as JSON, one a line
-    #[arg(long, requires = "all")]
+    #[arg(long, requires = "all", conflicts_with = "ids")]
     json: bool,
     /// The containers
     #[arg(required_unless_present = "all", value_name = "ID")]

@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(wait(&fake, &["killed", "seven"], None).unwrap(), 7);
         assert_eq!(wait(&fake, &["lost", "killed"], None).unwrap(), 137);
         assert_eq!(wait(&fake, &["seven", "lost"], None).unwrap_err().exit_code(false), 125);
-        assert_eq!(wait(&fake, &["nobody", "seven"], None).unwrap_err().exit_code(false), 1);
+        assert_eq!(wait(&fake, &["nobody", "seven"], None).unwrap_err().exit_code(false), 3);
     }
 
     #[test]

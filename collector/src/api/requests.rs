@@ -81,7 +81,8 @@ async fn one(
                 overseer.announced(id, generation, fds.pop()).await.map(|()| Reply::Done {})
             }
             Request::Launch(request) => {
-                overseer.listed().await;
+                // Its shim would wait for the disk that we wait for.
+                overseer.known(&request.id).await?;
                 if overseer.cx.gc.is_pending(&request.id) {
                     overseer.ready().await;
                 }
@@ -91,7 +92,7 @@ async fn one(
                 launched.map_err(|e| ApiError { exit_code: e.exit_code.max(125), ..e })
             }
             Request::Start { id } => {
-                overseer.ready().await;
+                overseer.found(&id).await?;
                 // What cannot be started anyway hears why not from its own task.
                 let startable =
                     |info: &ContainerInfo| matches!(info.state, State::Created | State::Stopped | State::Restarting);
@@ -100,12 +101,12 @@ async fn one(
                 overseer.instances.start(&id).await.map(|_| Reply::Done {})
             }
             Request::Restart { id, signal, timeout_ms } => {
-                overseer.ready().await;
+                overseer.found(&id).await?;
                 let timeout = Duration::from_millis(timeout_ms);
                 overseer.instances.restart(&id, known(signal)?, timeout).await.map(Reply::Launched)
             }
             Request::Kill { id, signal } => {
-                overseer.ready().await;
+                overseer.found(&id).await?;
                 overseer.instances.kill(&id, known(signal)?).await.map(|()| Reply::Done {})
             }
             Request::Stop { id, signal, timeout_ms } => {
@@ -113,8 +114,16 @@ async fn one(
                 stop(&overseer, id, known(signal)?, timeout).await
             }
             Request::Remove { id, force } => {
-                overseer.ready().await;
+                overseer.found(&id).await?;
                 overseer.instances.remove(&id, force).await.map(|()| Reply::Done {})
+            }
+            Request::Pause { id } => {
+                overseer.found(&id).await?;
+                overseer.instances.backend(&id).pause(&id).await.map(|()| Reply::Done {})
+            }
+            Request::Resume { id } => {
+                overseer.found(&id).await?;
+                overseer.instances.backend(&id).resume(&id).await.map(|()| Reply::Done {})
             }
             Request::Wait { id, generation } => wait(&overseer, id, generation).await,
             Request::Inspect { id } => {
@@ -140,9 +149,6 @@ async fn one(
                 node::maintain(&overseer, on).await?;
                 Ok(Reply::NodeStats(Box::new(stats::node(&overseer).await)))
             }
-            Request::Pause { .. } | Request::Resume { .. } => {
-                Err(ApiError::new(ErrorCode::Internal, "this is being built"))
-            }
             Request::GcList {}
             | Request::GcRetry { .. }
             | Request::GcScan { .. }
@@ -165,7 +171,7 @@ async fn stop(
     signal: i32,
     timeout: Duration,
 ) -> Result<Reply, ApiError> {
-    overseer.ready().await;
+    overseer.found(&id).await?;
     let before = overseer.cx.board.get(&id).ok_or_else(|| no_such(id.as_str()))?;
     overseer.instances.stop(&id, signal, timeout).await?;
     let now = overseer.cx.board.get(&id).filter(|info| info.generation == before.generation);

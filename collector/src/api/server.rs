@@ -27,6 +27,8 @@ const DOOR: Duration = Duration::from_secs(10);
 /// What one that is turned away has for its request and for taking the answer: without a request it is not known
 /// in which language to tell it.
 const TURNED_AWAY_WITHIN: Duration = Duration::from_millis(200);
+/// Who has just come has not been silent yet: its request is on its way.
+const SILENT_FOR: Duration = Duration::from_millis(200);
 /// When a client that could not be accepted is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -148,7 +150,7 @@ async fn client(overseer: &Arc<Overseer>, stream: UnixStream, leave: &Notify, no
         let incoming = tokio::select! {
             biased;
             incoming = connection.next() => incoming,
-            () = leave.notified(), if silent => return,
+            () = leaves(leave), if silent => return,
         };
         let (error, last) = match incoming {
             Incoming::End => return,
@@ -172,6 +174,11 @@ async fn client(overseer: &Arc<Overseer>, stream: UnixStream, leave: &Notify, no
             return connection.close().await;
         }
     }
+}
+
+async fn leaves(leave: &Notify) {
+    sleep(SILENT_FOR).await;
+    leave.notified().await;
 }
 
 /// Root and the user that the collector runs as may come in (I9).

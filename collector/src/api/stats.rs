@@ -2,6 +2,7 @@
 
 use super::{connection::Connection, subscribe};
 use crate::{
+    backend::Backend,
     board::Board,
     container::no_such,
     overseer::Overseer,
@@ -11,7 +12,12 @@ use sexton_common::{
     ContainerId,
     wire::{ApiError, ContainerInfo, ContainerStats, ErrorCode, NodeStats, Reply},
 };
-use std::{collections::HashSet, io, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// More often than this, looking costs more than what is looked at.
@@ -34,7 +40,7 @@ pub async fn serve(
     };
     overseer.ready().await;
     overseer.look_around(None).await;
-    let mut sampler = Sampler::default();
+    let mut samplers = BTreeMap::new();
     let mut first = true;
     loop {
         let next = async {
@@ -42,15 +48,14 @@ pub async fn serve(
                 ticks.tick().await;
             }
             let wanted = wanted(&overseer.cx.board, &ids, first)?;
-            Ok(stats::sample(overseer, sampler, wanted).await)
+            sample(overseer, &mut samplers, wanted).await
         };
-        let sampled: Result<(Vec<ContainerStats>, Sampler), ApiError> = tokio::select! {
+        let sampled: Result<Vec<ContainerStats>, ApiError> = tokio::select! {
             sampled = next => sampled,
             () = connection.gone() => return Err(io::ErrorKind::BrokenPipe.into()),
         };
-        let rows;
-        (rows, sampler) = match sampled {
-            Ok(sampled) => sampled,
+        let rows = match sampled {
+            Ok(rows) => rows,
             Err(e) => return connection.send(&Reply::Error(e)).await,
         };
         // Nothing is sampled while the client takes its time.
@@ -61,6 +66,27 @@ pub async fn serve(
         }
         first = false;
     }
+}
+
+/// By each backend at once, since none knows the others' containers.
+async fn sample(
+    overseer: &Overseer,
+    samplers: &mut BTreeMap<&'static str, Sampler>,
+    wanted: Vec<Arc<ContainerInfo>>,
+) -> Result<Vec<ContainerStats>, ApiError> {
+    let mut groups: BTreeMap<&'static str, (Arc<dyn Backend>, Vec<_>)> = BTreeMap::new();
+    for info in wanted {
+        let backend = overseer.instances.backend(&info.id);
+        groups.entry(backend.name()).or_insert_with(|| (backend, Vec::new())).1.push(info);
+    }
+    let mut rows = Vec::new();
+    for (name, (backend, containers)) in groups {
+        let (some, sampler) = backend.stats(containers, samplers.remove(name).unwrap_or_default()).await?;
+        rows.extend(some);
+        samplers.insert(name, sampler);
+    }
+    rows.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(rows)
 }
 
 fn ticks(period_ms: u64) -> Result<Interval, ApiError> {

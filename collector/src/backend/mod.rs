@@ -3,18 +3,23 @@
 //! One trait. Everything that is done to one container through it is done one after the other; different containers do not
 //! wait for each other. To add a backend: write one file here with a type that implements [`Backend`], name it in
 //! [`sexton_common::workload::Workload`] if its containers outlive the collector, and choose it where instances are made.
+//! `simulated` is one of containers that exist in tests only; it notes what a caller must not do.
+
+#[cfg(test)]
+pub mod simulated;
 
 mod shimmed;
 
 pub use shimmed::Shims;
 
+use crate::stats::Sampler;
 use sexton_common::{
     ContainerId,
     instance::Ended,
     launch::Launch,
-    wire::{ApiError, ContainerStats, Launched, State},
+    wire::{ApiError, ContainerInfo, ContainerStats, Launched, State},
 };
-use std::{fmt, future::Future, pin::Pin, time::Duration};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// What is being done. Dropping it does not undo it.
@@ -50,8 +55,13 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Removes what is left of it; with `force` kills it first. Returns once that is seen to be gone.
     fn delete<'a>(&'a self, id: &'a ContainerId, force: bool) -> Doing<'a, ()>;
 
-    /// What it uses now.
-    fn stats<'a>(&'a self, id: &'a ContainerId) -> Doing<'a, ContainerStats>;
+    /// What these use now, sampled together, since thousands of containers are one job then; and what the next sample goes
+    /// on from.
+    fn stats<'a>(
+        &'a self,
+        containers: Vec<Arc<ContainerInfo>>,
+        before: Sampler,
+    ) -> Doing<'a, (Vec<ContainerStats>, Sampler)>;
 
     /// How its present run does, and every run after it.
     fn watch(&self, id: &ContainerId) -> watch::Receiver<Seen>;

@@ -8,11 +8,12 @@ use crate::{
     instance::Backends,
     launch,
     overseer::Overseer,
+    stats::{self, Sampler},
 };
 use sexton_common::{
     ContainerId, durable,
     launch::{Launch, Mode, Stdio},
-    wire::{ApiError, ContainerStats, ErrorCode, LaunchRequest, Launched, Reply, State},
+    wire::{ApiError, ContainerInfo, ContainerStats, ErrorCode, LaunchRequest, Launched, Reply, State},
     workload::Workload,
 };
 use std::{
@@ -108,20 +109,24 @@ impl Backend for Shimmed {
         self.wish(id, WishKind::Stop { signal, timeout })
     }
 
-    fn pause<'a>(&'a self, _: &'a ContainerId) -> Doing<'a, ()> {
-        Box::pin(async { Err(ApiError::new(ErrorCode::Internal, "this is being built")) })
+    fn pause<'a>(&'a self, id: &'a ContainerId) -> Doing<'a, ()> {
+        self.wish(id, WishKind::Pause)
     }
 
-    fn resume<'a>(&'a self, _: &'a ContainerId) -> Doing<'a, ()> {
-        Box::pin(async { Err(ApiError::new(ErrorCode::Internal, "this is being built")) })
+    fn resume<'a>(&'a self, id: &'a ContainerId) -> Doing<'a, ()> {
+        self.wish(id, WishKind::Resume)
     }
 
     fn delete<'a>(&'a self, id: &'a ContainerId, force: bool) -> Doing<'a, ()> {
         self.wish(id, WishKind::Remove { force })
     }
 
-    fn stats<'a>(&'a self, id: &'a ContainerId) -> Doing<'a, ContainerStats> {
-        Box::pin(async { Err(no_such(id.as_str())) })
+    fn stats<'a>(
+        &'a self,
+        containers: Vec<Arc<ContainerInfo>>,
+        before: Sampler,
+    ) -> Doing<'a, (Vec<ContainerStats>, Sampler)> {
+        Box::pin(async move { Ok(stats::sample(&*self.overseer()?, before, containers).await) })
     }
 
     fn watch(&self, id: &ContainerId) -> watch::Receiver<Seen> {

@@ -77,6 +77,10 @@ impl Task {
                 self.on_start.extend(take_reply(wish));
                 self.start();
             }
+            Action::Freeze => self.freeze(true, take_reply(wish)),
+            Action::Thaw => self.freeze(false, take_reply(wish)),
+            Action::ThawToEnd => self.thaw_to_end(),
+            Action::AnswerFreeze => self.answer_freeze(),
             Action::Clean => self.clean(false),
             Action::CleanAlive => self.clean(true),
             Action::Retry => self.clean_now(),
@@ -260,7 +264,7 @@ pub(super) fn take_reply(wish: &mut Option<Wish>) -> Option<oneshot::Sender<Answ
     wish.take().map(|wish| wish.reply)
 }
 
-fn answer(reply: Option<oneshot::Sender<Answer>>, answer: impl FnOnce() -> Answer) {
+pub(super) fn answer(reply: Option<oneshot::Sender<Answer>>, answer: impl FnOnce() -> Answer) {
     if let Some(reply) = reply {
         // A client that has gone away wants no answer.
         let _ = reply.send(answer());

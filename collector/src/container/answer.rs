@@ -1,7 +1,8 @@
 //! What waiting clients hear.
 
 use super::{
-    Answer,
+    Answer, Wish, WishKind,
+    event::Event,
     machine::Phase,
     task::{Task, WAITERS},
     wish::no_such,
@@ -14,6 +15,19 @@ use tokio::sync::oneshot;
 pub(super) const DIES_WITHIN: Duration = Duration::from_secs(10);
 
 impl Task {
+    pub(super) async fn on_wish(&mut self, wish: Wish) {
+        let event = match wish.kind {
+            WishKind::Start => Event::Start,
+            WishKind::Signal(_) => Event::Signal,
+            WishKind::Stop { .. } => Event::Stop,
+            WishKind::Pause | WishKind::Resume => return self.on_freeze_wish(wish).await,
+            WishKind::Remove { force } => Event::Remove { force },
+            WishKind::MakeRoom => Event::MakeRoom,
+            WishKind::Wait => return self.wait_for_exit(wish.reply),
+        };
+        self.wished(event, wish).await;
+    }
+
     pub(super) fn give_up_stopping(&mut self) {
         let pid = self.init.as_ref().map_or(0, |init| init.process.pid);
         let why = self.in_the_way.clone().unwrap_or_else(|| format!("process {pid} does not die"));

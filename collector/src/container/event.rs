@@ -29,6 +29,16 @@ pub enum Event {
         /// Whether it has.
         ok: bool,
     },
+    /// Freezing or thawing it is over; so it was seen then.
+    FreezeDone {
+        /// Whether it is frozen.
+        frozen: bool,
+    },
+    /// Somebody else may have frozen or thawed it: so it was seen.
+    SeenFrozen {
+        /// Whether it is frozen.
+        frozen: bool,
+    },
     /// Everything it owned was observed gone.
     Cleaned,
     /// Something was in the way.
@@ -50,6 +60,10 @@ pub enum Event {
     Stop,
     /// Its next run is about to be created.
     MakeRoom,
+    /// A client wants it frozen.
+    Pause,
+    /// A client wants it thawed.
+    Resume,
     /// A client wants it removed.
     Remove {
         /// Whatever its state.
@@ -70,6 +84,12 @@ pub enum Action {
     RecordNeverStarted,
     /// Have the runtime start it; ends in [`Event::StartDone`].
     RuntimeStart,
+    /// Have it frozen; ends in [`Event::FreezeDone`], as the next two.
+    Freeze,
+    /// Have it thawed.
+    Thaw,
+    /// Thaw it so that it can end, without the runtime.
+    ThawToEnd,
     /// Have it cleaned up: [`Event::InTheWay`] after each attempt that fails, [`Event::Cleaned`] in the end.
     Clean,
     /// Have it cleaned up as far as that goes before its exit is known.
@@ -96,6 +116,8 @@ pub enum Action {
     AnswerExit,
     /// Those who wait for the start hear how it went.
     AnswerStart,
+    /// Who waits for it to be frozen or thawed hears how it went.
+    AnswerFreeze,
     /// Those who wait for the removal hear how it went.
     AnswerRemoval,
     /// Take it off the board, telling nobody.
@@ -113,8 +135,14 @@ pub enum Refusal {
     Busy,
     /// It runs already, or has run.
     AlreadyStarted,
-    /// It has exited.
+    /// It has exited, or was never started.
     NotRunning,
+    /// It has stopped already.
+    AlreadyStopped,
+    /// It is paused already.
+    Paused,
+    /// It is not paused.
+    NotPaused,
     /// It runs; stop it first.
     Running,
     /// It is in GC.

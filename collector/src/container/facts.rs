@@ -4,7 +4,10 @@ use super::{
     decide::{Seen, decide},
     machine::Phase,
 };
-use crate::exit::{Verdict, of_death, read_exit, started};
+use crate::{
+    exit::{Verdict, of_death, read_exit, started},
+    gc,
+};
 use sexton_common::{
     ExitStatus, Init, Launch, ProcessIdentity, Source, Stamp, UnknownReason, cgroup,
     durable::{self, ReadError},
@@ -30,6 +33,8 @@ pub struct Facts {
     pub started: Option<Stamp>,
     /// Why nobody will ever know how it ended; whoever takes the container over makes that record.
     pub unknown: Option<UnknownReason>,
+    /// Its own freezer holds it.
+    pub frozen: bool,
     /// Its files.
     pub dir: ContainerDir,
     /// Where it is in its life.
@@ -68,6 +73,7 @@ impl Facts {
             pidfd: None,
             started: None,
             unknown: None,
+            frozen: false,
             phase: Phase::Creating,
             launch,
             dir,
@@ -115,6 +121,8 @@ impl Facts {
             seen.waits = seen.init && self.launch.mode == Mode::Create && !self.seen_started();
         }
         (self.phase, self.unknown) = decide(&seen);
+        self.frozen = matches!(self.phase, Phase::Running | Phase::Orphaned)
+            && self.init.as_ref().is_some_and(|init| gc::is_frozen(&init.cgroups));
     }
 
     /// With a pidfd that outlived shim and collector: the kernel may still say how it ended.

@@ -11,11 +11,15 @@
 //!   +-- its directory vanished: the shim undid a failed launch ------------------------------------------> Gone
 //! ```
 //!
-//! Every event has an outcome in every state. An exit counts once (I1), whoever tells of it and however
-//! often (I2); after it no event leads back to life. At most one job runs at a time: starting, cleaning and
-//! burying one container never overlap (I7).
+//! A running or orphaned container may be paused besides. Every event has an outcome in every state. An exit counts once (I1), whoever tells of it and however
+//! often (I2); after it no event leads back to life. At most one job runs at a time: starting, freezing, cleaning
+//! and burying one container never overlap (I7).
 
-use super::event::{Action, Event, Refusal};
+mod wishes;
+
+#[cfg(test)]
+use super::event::Refusal;
+use super::event::{Action, Event};
 use sexton_common::{
     launch::OnShimDeath,
     wire::{EventKind, State as Shown},
@@ -47,6 +51,12 @@ pub enum Phase {
 pub enum Job {
     /// The runtime starts it.
     Start,
+    /// It is being frozen.
+    Freeze,
+    /// It is being thawed.
+    Thaw,
+    /// It is being thawed so that it can end.
+    ThawToEnd,
     /// It is being cleaned.
     Clean,
     /// Its files are being removed.
@@ -68,19 +78,29 @@ pub struct Machine {
     pub stuck: bool,
     /// It is removed to make room for its next run: nobody is told.
     pub silent: bool,
+    /// It was seen frozen by its own freezer.
+    pub paused: bool,
+    /// It is to end, and must not stay frozen.
+    pub ending: bool,
 }
 
 impl Machine {
     /// At the beginning of a phase.
     #[must_use]
     pub fn new(phase: Phase, remove: bool) -> Self {
-        Self { phase, job: None, remove, kill_orphan: false, stuck: false, silent: false }
+        Self { phase, job: None, remove, kill_orphan: false, stuck: false, silent: false, paused: false, ending: false }
     }
 
     /// The same, with a policy for the death of its shim.
     #[must_use]
     pub fn on_shim_death(self, policy: OnShimDeath) -> Self {
         Self { kill_orphan: policy == OnShimDeath::Kill, ..self }
+    }
+
+    /// The same, found frozen or not.
+    #[must_use]
+    pub fn frozen(self, frozen: bool) -> Self {
+        Self { paused: frozen && matches!(self.phase, Phase::Running | Phase::Orphaned), ..self }
     }
 
     /// What happens. Pure and total.
@@ -107,10 +127,10 @@ impl Machine {
             (Event::Exit, P::Creating | P::Created | P::Running | P::Orphaned) => {
                 // It ended before the runtime said that it had started it.
                 let started = self.phase == P::Created && self.job == Some(Job::Start);
-                self.stuck = false;
+                (self.stuck, self.paused, self.ending) = (false, false, false);
                 let mut actions: Vec<_> = started.then_some(A::Publish(EventKind::Started)).into_iter().collect();
                 actions.extend(self.to(P::Stopping, [A::Publish(EventKind::Exited), A::AnswerExit]));
-                // A start that is under way ends first: the runtime is never called twice at once.
+                // A start, or a freeze, that is under way ends first: the runtime is never called twice at once.
                 actions.extend(self.begin(Job::Clean));
                 actions
             }
@@ -134,6 +154,23 @@ impl Machine {
                     P::Stopping => [A::AnswerStart].into_iter().chain(self.begin(Job::Clean)).collect(),
                     _ => vec![A::AnswerStart],
                 }
+            }
+            (Event::FreezeDone { frozen }, phase) if self.is_freezing() => {
+                let job = self.job.take();
+                if !matches!(phase, P::Running | P::Orphaned) {
+                    let clean = if phase == P::Stopping { self.begin(Job::Clean) } else { Vec::new() };
+                    return [A::AnswerFreeze].into_iter().chain(clean).collect();
+                }
+                let mut actions = self.seen(frozen);
+                actions.push(A::AnswerFreeze);
+                // It was to be stopped meanwhile. Once: who freezes it again is to be named, not fought.
+                if frozen && self.ending && job != Some(Job::ThawToEnd) {
+                    actions.extend(self.begin(Job::ThawToEnd));
+                }
+                actions
+            }
+            (Event::SeenFrozen { frozen }, P::Running | P::Orphaned) if !self.is_freezing() && !self.stuck => {
+                self.seen(frozen)
             }
             (Event::Stuck, P::Created | P::Running | P::Orphaned) if !self.stuck => {
                 self.stuck = true;
@@ -167,62 +204,16 @@ impl Machine {
                 self.end()
             }
 
-            (Event::Start, P::Created | P::Running | P::Orphaned) if self.stuck => vec![A::Refuse(Refusal::InGc)],
-            (Event::Start, phase) => match phase {
-                P::Created if self.job.is_none() => self.begin(Job::Start),
-                P::Creating | P::Created => vec![A::Refuse(Refusal::Busy)],
-                P::Gc => vec![A::Refuse(Refusal::InGc)],
-                P::Gone => vec![A::Refuse(Refusal::NoSuchContainer)],
-                P::Running | P::Orphaned | P::Stopping | P::Stopped => vec![A::Refuse(Refusal::AlreadyStarted)],
-            },
-            (Event::Signal, phase) => match phase {
-                P::Created | P::Running | P::Orphaned => vec![A::Signal],
-                P::Creating => vec![A::Refuse(Refusal::Busy)],
-                P::Stopping | P::Gc | P::Stopped => vec![A::Refuse(Refusal::NotRunning)],
-                P::Gone => vec![A::Refuse(Refusal::NoSuchContainer)],
-            },
-            (Event::Stop, phase) => match phase {
-                // Nothing of the user's runs yet that could end by itself.
-                P::Created => vec![A::SignalKill, A::AwaitExit],
-                P::Running | P::Orphaned => vec![A::SignalThenKill, A::AwaitExit],
-                P::Creating => vec![A::Refuse(Refusal::Busy)],
-                P::Stopping | P::Gc | P::Stopped => vec![A::Accept],
-                P::Gone => vec![A::Refuse(Refusal::NoSuchContainer)],
-            },
-            (Event::MakeRoom, phase) => match phase {
-                P::Stopped => {
-                    // Somebody who removes it is told that it is gone.
-                    self.silent = self.job != Some(Job::Bury);
-                    let mut actions = self.remove_after([A::AwaitRemoval]);
-                    actions.extend(self.begin(Job::Bury));
-                    actions
-                }
-                P::Creating | P::Stopping => vec![A::Refuse(Refusal::Busy)],
-                P::Created | P::Running | P::Orphaned => vec![A::Refuse(Refusal::AlreadyStarted)],
-                P::Gc => vec![A::Refuse(Refusal::InGc)],
-                P::Gone => vec![A::Refuse(Refusal::NoSuchContainer)],
-            },
-            (Event::Remove { force }, phase) => match phase {
-                P::Creating => vec![A::Refuse(Refusal::Busy)],
-                P::Created | P::Running | P::Orphaned if !force && self.stuck => vec![A::Refuse(Refusal::InGc)],
-                P::Created | P::Running | P::Orphaned if !force => vec![A::Refuse(Refusal::Running)],
-                P::Created | P::Running | P::Orphaned => {
-                    let mut actions = self.remove_after([A::SignalKill, A::AwaitRemoval]);
-                    // Its entry has it too, and is tried now.
-                    actions.extend(self.stuck.then_some(A::Retry));
-                    actions
-                }
-                P::Stopping => self.remove_after([A::AwaitRemoval]),
-                P::Gc if !force => vec![A::Refuse(Refusal::InGc)],
-                P::Gc => self.remove_after([A::AwaitRemoval, A::Retry]),
-                P::Stopped => {
-                    self.silent = false;
-                    let mut actions = self.remove_after([A::AwaitRemoval]);
-                    actions.extend(self.begin(Job::Bury));
-                    actions
-                }
-                P::Gone => vec![A::Refuse(Refusal::NoSuchContainer)],
-            },
+            (
+                Event::Start
+                | Event::Signal
+                | Event::Stop
+                | Event::Pause
+                | Event::Resume
+                | Event::MakeRoom
+                | Event::Remove { .. },
+                phase,
+            ) => self.wished(event, phase),
 
             // Told again, told late, or told of what is over: nothing changes (I2).
             (
@@ -235,6 +226,8 @@ impl Machine {
                 | Event::InitLingers
                 | Event::Vanished
                 | Event::StartDone { .. }
+                | Event::FreezeDone { .. }
+                | Event::SeenFrozen { .. }
                 | Event::Cleaned
                 | Event::InTheWay
                 | Event::Stuck
@@ -250,11 +243,6 @@ impl Machine {
         actions.into()
     }
 
-    fn remove_after<const N: usize>(&mut self, actions: [Action; N]) -> Vec<Action> {
-        self.remove = true;
-        actions.into()
-    }
-
     fn begin(&mut self, job: Job) -> Vec<Action> {
         if self.job.is_some() {
             return Vec::new();
@@ -262,13 +250,27 @@ impl Machine {
         self.job = Some(job);
         vec![match job {
             Job::Start => Action::RuntimeStart,
+            Job::Freeze => Action::Freeze,
+            Job::Thaw => Action::Thaw,
+            Job::ThawToEnd => Action::ThawToEnd,
             Job::Clean => Action::Clean,
             Job::Bury => Action::Bury,
         }]
     }
 
+    fn is_freezing(&self) -> bool {
+        matches!(self.job, Some(Job::Freeze | Job::Thaw | Job::ThawToEnd))
+    }
+
+    fn seen(&mut self, frozen: bool) -> Vec<Action> {
+        if std::mem::replace(&mut self.paused, frozen) == frozen {
+            return Vec::new();
+        }
+        vec![Action::Publish(if frozen { EventKind::Paused } else { EventKind::Resumed })]
+    }
+
     fn end(&mut self) -> Vec<Action> {
-        self.stuck = false;
+        (self.stuck, self.paused, self.ending) = (false, false, false);
         let tell = if self.silent { Action::Hollow } else { Action::Publish(EventKind::Removed) };
         self.to(Phase::Gone, [tell, Action::AnswerRemoval, Action::AnswerExit, Action::End])
     }
@@ -280,6 +282,7 @@ impl Machine {
     pub fn shown(&self) -> Shown {
         match self.phase {
             _ if self.stuck => Shown::Gc,
+            _ if self.paused => Shown::Paused,
             Phase::Creating => Shown::Creating,
             Phase::Created => Shown::Created,
             Phase::Running => Shown::Running,
@@ -291,6 +294,10 @@ impl Machine {
     }
 }
 
+#[cfg(test)]
+mod pause_tests;
+#[cfg(test)]
+mod stuck_tests;
 #[cfg(test)]
 #[path = "machine_tests.rs"]
 mod tests;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 const PHASES: [Phase; 8] = [P::Creating, P::Created, P::Running, P::Orphaned, P::Stopping, P::Gc, P::Stopped, P::Gone];
 
-const EVENTS: [Event; 23] = [
+const EVENTS: [Event; 29] = [
     Event::Found,
     Event::InitKnown { run: false },
     Event::InitKnown { run: true },
@@ -28,14 +28,28 @@ const EVENTS: [Event; 23] = [
     Event::Stop,
     Event::Remove { force: false },
     Event::Remove { force: true },
+    Event::Pause,
+    Event::Resume,
+    Event::FreezeDone { frozen: true },
+    Event::FreezeDone { frozen: false },
+    Event::SeenFrozen { frozen: true },
+    Event::SeenFrozen { frozen: false },
     Event::MakeRoom,
 ];
 
 fn machines() -> impl Iterator<Item = Machine> {
-    let jobs = [None, Some(Job::Start), Some(Job::Clean), Some(Job::Bury)];
+    let jobs = [Job::Start, Job::Freeze, Job::Thaw, Job::ThawToEnd, Job::Clean, Job::Bury].map(Some);
+    let flags = [(false, false, false), (true, false, false), (false, true, false), (true, true, true)];
     PHASES.into_iter().flat_map(move |phase| {
-        jobs.into_iter().flat_map(move |job| {
-            [false, true].map(|yes| Machine { phase, job, remove: yes, kill_orphan: yes, stuck: false, silent: yes })
+        [None].into_iter().chain(jobs).flat_map(move |job| {
+            flags.map(|(yes, paused, ending)| Machine {
+                job,
+                kill_orphan: yes,
+                paused: paused && matches!(phase, P::Running | P::Orphaned),
+                ending,
+                silent: yes,
+                ..Machine::new(phase, yes)
+            })
         })
     })
 }
@@ -45,7 +59,16 @@ fn alive(phase: Phase) -> bool {
 }
 
 fn asks(event: Event) -> bool {
-    matches!(event, Event::Start | Event::Signal | Event::Stop | Event::Remove { .. } | Event::MakeRoom)
+    matches!(
+        event,
+        Event::Start
+            | Event::Signal
+            | Event::Stop
+            | Event::Remove { .. }
+            | Event::Pause
+            | Event::Resume
+            | Event::MakeRoom
+    )
 }
 
 /// The whole table: where each (phase, event) pair leads without a job under way, one line a phase, in the
@@ -53,15 +76,15 @@ fn asks(event: Event) -> bool {
 #[test]
 fn every_pair_has_its_stated_outcome() {
     let table = [
-        // found init init-run seen exit shim- init- lingers vanish start+ start- clean way stuck forgot buried+ - | start sig stop rm rm-f room
-        (P::Creating, ". Created Running . Stopping . . . Gone . . . . . . . . ! ! ! ! ! !"),
-        (P::Created, ". . . Running Stopping Orphaned . . Gone . . . . . . . . . . . ! . !"),
-        (P::Running, ". . . . Stopping Orphaned . . Gone . . . . . . . . ! . . ! . !"),
-        (P::Orphaned, ". . . . Stopping . . . . . . . . . . . . ! . . ! . !"),
-        (P::Stopping, ". . . . . . . . . . . . . . . . . ! ! . . . !"),
-        (P::Gc, ". . . . . . . . . . . . . . . . . ! ! . ! . !"),
-        (P::Stopped, ". . . . . . . . . . . . . . . . . ! ! . . . ."),
-        (P::Gone, ". . . . . . . . . . . . . . . . . ! ! ! ! ! !"),
+        // found init init-run seen exit shim- init- lingers vanish start+ start- clean way stuck forgot buried+ - | start sig stop rm rm-f pause resume | freeze+ - seen+ - | room
+        (P::Creating, ". Created Running . Stopping . . . Gone . . . . . . . . ! ! ! ! ! ! ! . . . . !"),
+        (P::Created, ". . . Running Stopping Orphaned . . Gone . . . . . . . . . . . ! . ! ! . . . . !"),
+        (P::Running, ". . . . Stopping Orphaned . . Gone . . . . . . . . ! . . ! . . ! . . . . !"),
+        (P::Orphaned, ". . . . Stopping . . . . . . . . . . . . ! . . ! . . ! . . . . !"),
+        (P::Stopping, ". . . . . . . . . . . . . . . . . ! ! . . . ! ! . . . . !"),
+        (P::Gc, ". . . . . . . . . . . . . . . . . ! ! ! ! . ! ! . . . . !"),
+        (P::Stopped, ". . . . . . . . . . . . . . . . . ! ! ! . . ! ! . . . . ."),
+        (P::Gone, ". . . . . . . . . . . . . . . . . ! ! ! ! ! ! ! . . . . !"),
     ];
     for (phase, row) in table {
         let outcomes: Vec<&str> = row.split(' ').collect();
@@ -81,8 +104,7 @@ fn every_pair_has_its_stated_outcome() {
 
 #[test]
 fn the_ends_of_jobs_lead_on() {
-    let with =
-        |phase, job| Machine { phase, job: Some(job), remove: false, kill_orphan: false, stuck: false, silent: false };
+    let with = |phase, job| Machine { job: Some(job), ..Machine::new(phase, false) };
     let (next, actions) = with(P::Stopping, Job::Clean).step(Event::Cleaned);
     assert_eq!((next, &actions[..]), (Machine::new(P::Stopped, false), &[A::Publish(EventKind::Stopped)][..]));
     let (next, actions) = with(P::Stopping, Job::Clean).step(Event::InTheWay);
@@ -126,14 +148,7 @@ fn an_orphan_is_killed_where_that_is_its_policy() {
 
 #[test]
 fn cleaning_waits_for_a_start_that_is_under_way() {
-    let starting = Machine {
-        phase: P::Created,
-        job: Some(Job::Start),
-        remove: false,
-        kill_orphan: false,
-        stuck: false,
-        silent: false,
-    };
+    let starting = Machine { job: Some(Job::Start), ..Machine::new(P::Created, false) };
     let (dead, actions) = starting.step(Event::Exit);
     let told = [A::Publish(EventKind::Started), A::Publish(EventKind::Exited), A::AnswerExit];
     assert_eq!(actions, told, "and it is not cleaned yet");
@@ -149,7 +164,14 @@ fn every_wish_gets_exactly_one_answer_or_a_place_to_wait() {
             let answers = actions.iter().filter(|action| {
                 matches!(
                     action,
-                    A::Accept | A::Refuse(_) | A::AwaitExit | A::AwaitRemoval | A::Signal | A::RuntimeStart
+                    A::Accept
+                        | A::Refuse(_)
+                        | A::AwaitExit
+                        | A::AwaitRemoval
+                        | A::Signal
+                        | A::RuntimeStart
+                        | A::Freeze
+                        | A::Thaw
                 )
             });
             assert_eq!(answers.count(), 1, "{machine:?} {event:?} {actions:?}");
@@ -163,11 +185,16 @@ fn from_death_no_event_leads_back_and_no_job_overlaps() {
         for event in EVENTS {
             let (next, actions) = machine.step(event);
             assert!(alive(machine.phase) || !alive(next.phase), "{machine:?} {event:?}");
-            let begun = actions.iter().filter(|a| matches!(a, A::RuntimeStart | A::Clean | A::Bury)).count();
+            let begins =
+                |a: &&Action| matches!(a, A::RuntimeStart | A::Freeze | A::Thaw | A::ThawToEnd | A::Clean | A::Bury);
+            let begun = actions.iter().filter(begins).count();
             assert!(begun <= 1, "{machine:?} {event:?}");
             if begun == 1 {
                 assert!(next.job.is_some());
-                let ended = matches!(event, Event::StartDone { .. } | Event::Cleaned | Event::Forgotten);
+                let ended = matches!(
+                    event,
+                    Event::StartDone { .. } | Event::FreezeDone { .. } | Event::Cleaned | Event::Forgotten
+                );
                 assert!(machine.job.is_none() || ended, "{machine:?} {event:?}");
             }
         }
@@ -240,6 +267,9 @@ proptest! {
         for _ in 0..6 {
             match machine.job {
                 Some(Job::Start) => world.perform(&mut machine, Event::StartDone { ok: false }),
+                Some(Job::Freeze | Job::Thaw | Job::ThawToEnd) => {
+                    world.perform(&mut machine, Event::FreezeDone { frozen: true });
+                }
                 Some(Job::Clean) => world.perform(&mut machine, Event::Cleaned),
                 Some(Job::Bury) => world.perform(&mut machine, Event::Buried { ok: true }),
                 None => {}
@@ -250,36 +280,5 @@ proptest! {
         prop_assert!(world.removed <= 1);
         prop_assert!(matches!(machine.phase, P::Stopped | P::Gone), "{:?}", machine);
         prop_assert_eq!(machine.phase == P::Gone && !machine.silent, world.removed == 1);
-    }
-}
-
-#[test]
-fn one_that_does_not_die_is_in_gc_once_and_its_exit_counts_as_any_other() {
-    let delayed = A::Publish(EventKind::Delayed);
-    for phase in [P::Created, P::Running, P::Orphaned] {
-        let (stuck, actions) = Machine::new(phase, false).step(Event::Stuck);
-        assert_eq!((actions, stuck.shown()), (vec![A::CleanAlive], Shown::Gc));
-        assert_eq!(stuck.step(Event::Stuck), (stuck, vec![]));
-        assert_eq!(stuck.step(Event::InTheWay), (stuck, vec![delayed]));
-        assert_eq!(stuck.step(Event::Cleaned), (stuck, vec![]), "nothing is clean that lives");
-        for wish in [Event::Start, Event::Remove { force: false }] {
-            assert_eq!(stuck.step(wish).1, [A::Refuse(Refusal::InGc)]);
-        }
-        let (removed, actions) = stuck.step(Event::Remove { force: true });
-        assert_eq!(actions, [A::SignalKill, A::AwaitRemoval, A::Retry], "its entry has the wish too");
-        let (given_up, actions) = stuck.step(Event::Forgotten);
-        assert_eq!((given_up, actions), (Machine::new(phase, false), vec![]));
-        assert_eq!(given_up.step(Event::InTheWay), (given_up, vec![]), "told late");
-        for (machine, remove) in [(stuck, false), (removed, true)] {
-            let (dead, actions) = machine.step(Event::Exit);
-            assert_eq!(actions, [A::Publish(EventKind::Exited), A::AnswerExit, A::Clean]);
-            assert_eq!((dead.shown(), dead.remove), (Shown::Stopping, remove));
-            let (clean, actions) = dead.step(Event::Cleaned);
-            let buried = remove.then_some(A::Bury);
-            assert_eq!(actions, [A::Publish(EventKind::Stopped)].into_iter().chain(buried).collect::<Vec<_>>());
-            assert_eq!(clean.phase, P::Stopped);
-        }
-        let (vanished, _) = stuck.step(Event::Vanished);
-        assert!(phase == P::Orphaned || vanished.shown() == Shown::Stopped, "gone is not in GC");
     }
 }

@@ -12,6 +12,7 @@ mod info;
 mod machine;
 #[cfg(test)]
 mod model;
+mod pause;
 mod post;
 mod rules;
 mod task;
@@ -40,6 +41,8 @@ pub type Mailbox = mpsc::Sender<Message>;
 pub enum Message {
     /// Its init has a SIGKILL pending, or is exiting, and is still there.
     SeenKilled,
+    /// Somebody else may have frozen it, or thawed it.
+    LookAtFreezer,
     /// Somebody saw that it has been started.
     SeenStarted,
     /// Somebody asks for it while it is being created: is its init there, unannounced?

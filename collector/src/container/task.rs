@@ -4,9 +4,10 @@
 //! (`act.rs`). One thing at a time: commands on one container are serial (I7).
 
 use super::{
-    Facts, Message, Post, Wish, WishKind,
+    Facts, Message, Post,
     event::Event,
     machine::{Machine, Phase},
+    pause::Freeze,
     rules::{self, Then},
     wish::Answer,
 };
@@ -107,6 +108,8 @@ pub struct Task {
     pub(super) stuck_at: Option<Instant>,
     /// Its freezers are being let go.
     pub(super) thawing: Option<JoinHandle<()>>,
+    /// It is being frozen or thawed.
+    pub(super) freeze: Option<Freeze>,
     /// How far cleaning it has come.
     pub(super) gc: Option<watch::Receiver<Progress>>,
     pub(super) inbox: mpsc::Receiver<Message>,
@@ -118,7 +121,7 @@ impl Task {
         let remove = facts.launch.auto_remove || cx.gc.was_to_be_removed(&facts.launch);
         let mut task = Self {
             cx,
-            machine: Machine::new(facts.phase, remove).on_shim_death(facts.launch.on_shim_death),
+            machine: Machine::new(facts.phase, remove).on_shim_death(facts.launch.on_shim_death).frozen(facts.frozen),
             launch: Arc::new(facts.launch),
             init: facts.init.map(Arc::new),
             verdict: facts.verdict,
@@ -145,6 +148,7 @@ impl Task {
             look_at: None,
             stuck_at: None,
             thawing: None,
+            freeze: None,
             gc: None,
             inbox: post.0,
         };
@@ -201,7 +205,13 @@ impl Task {
             Happened::Nothing => {}
             Happened::JobEnd(JobEnd { event, words, exit_code }) => {
                 self.job = None;
-                (self.in_the_way, self.exit_code) = (words, exit_code);
+                (self.exit_code, self.in_the_way) = match &mut self.freeze {
+                    Some(freeze) => {
+                        freeze.words = words;
+                        (self.exit_code, self.in_the_way.take())
+                    }
+                    None => (exit_code, words),
+                };
                 self.happen(event).await;
             }
             Happened::Ring(ring) => self.on_ring(ring).await,
@@ -227,6 +237,7 @@ impl Task {
             Happened::Message(Message::SeenKilled) => {
                 self.stuck_at.get_or_insert(Instant::now() + DIES_SOON);
             }
+            Happened::Message(Message::LookAtFreezer) => self.look_at_freezer().await,
             Happened::Message(Message::SeenStarted) => self.happen(Event::SeenStarted).await,
             Happened::Message(Message::LookForInit) => self.learn_init().await,
             Happened::Message(Message::Announced { init, pidfd, watched }) => {
@@ -257,18 +268,6 @@ impl Task {
             self.watch_init(pidfd);
             self.happen(Event::InitKnown { run }).await;
         }
-    }
-
-    async fn on_wish(&mut self, wish: Wish) {
-        let event = match wish.kind {
-            WishKind::Start => Event::Start,
-            WishKind::Signal(_) => Event::Signal,
-            WishKind::Stop { .. } => Event::Stop,
-            WishKind::Remove { force } => Event::Remove { force },
-            WishKind::MakeRoom => Event::MakeRoom,
-            WishKind::Wait => return self.wait_for_exit(wish.reply),
-        };
-        self.wished(event, wish).await;
     }
 
     async fn on_timer(&mut self) {

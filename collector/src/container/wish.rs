@@ -31,6 +31,10 @@ pub enum WishKind {
         /// How long it has.
         timeout: Duration,
     },
+    /// Freeze it.
+    Pause,
+    /// Thaw it.
+    Resume,
     /// Forget it.
     Remove {
         /// Whatever its state.
@@ -60,6 +64,15 @@ pub fn refuse(refusal: Refusal, info: &ContainerInfo) -> ApiError {
             ),
         ),
         Refusal::AlreadyStarted => (ErrorCode::AlreadyStarted, format!("container {id} is running already")),
+        Refusal::NotRunning if info.state == State::Created => (
+            ErrorCode::NotRunning,
+            format!("container {id} is not running: it was not started yet, see `sexton start {id}`"),
+        ),
+        Refusal::AlreadyStopped => (ErrorCode::AlreadyStopped, format!("container {id} has stopped already")),
+        Refusal::Paused => {
+            (ErrorCode::Paused, format!("container {id} is paused already: `sexton resume {id}` lets it go on"))
+        }
+        Refusal::NotPaused => (ErrorCode::NotPaused, format!("container {id} is not paused")),
         Refusal::NotRunning => (ErrorCode::NotRunning, format!("container {id} is not running: it has exited")),
         Refusal::Running => (
             ErrorCode::Running,

@@ -71,7 +71,7 @@ impl Entries {
                 // Without a launch it would only keep its name taken; but what else is in it is not ours.
                 let ours =
                     |path: &PathBuf| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"launch~"));
-                over = launch.is_none() && list(dir.path())?.iter().all(ours);
+                over = launch.is_none() && may_go(&dir, ours);
                 found.launches.extend(launch);
             }
             if over && let Err(e) = super::bury(&dir, &dir) {
@@ -163,6 +163,17 @@ pub fn remove_lasting(layout: &Layout, id: &ContainerId, generation: u64) -> io:
             super::bury(&dir, &layout.lasting_buried(id, generation))
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether there is nothing in it but what is `ours`. What is no directory, or cannot be listed, is not ours to remove.
+fn may_go(dir: &ContainerDir, ours: impl Fn(&PathBuf) -> bool) -> bool {
+    match list(dir.path()) {
+        Ok(inside) => inside.iter().all(ours),
+        Err(e) => {
+            tracing::error!(path = %dir.path().display(), error = %e, "what lies among the launches in the data directory is no launch: left where it is; remove it by hand");
+            false
+        }
     }
 }
 

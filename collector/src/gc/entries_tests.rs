@@ -145,3 +145,28 @@ fn the_data_directory_may_have_any_name() {
     assert_eq!(found.entries, [entry("c", 7)].map(|e| Entry { since: found.entries[0].since, ..e }));
     assert!(layout.gc_entry(&"c".parse().unwrap()).exists());
 }
+
+#[test]
+fn what_is_no_launch_is_in_nobody_s_way() {
+    let (_root, layout) = data();
+    let lasting = layout.lasting();
+    fs::write(lasting.join("a-file"), "words").unwrap();
+    fs::write(lasting.join("no id"), "words").unwrap();
+    std::os::unix::fs::symlink("/nowhere", lasting.join("link")).unwrap();
+    let shim = ProcessIdentity::of(std::process::id()).unwrap();
+    let dir = layout.lasting_container(&"c".parse().unwrap());
+    fs::create_dir(dir.path()).unwrap();
+    durable::write(&dir.launch(), &launch("c", 3, shim)).unwrap();
+    let fifo = layout.lasting_container(&"fifo".parse().unwrap());
+    fs::create_dir(fifo.path()).unwrap();
+    nix::unistd::mkfifo(&fifo.launch(), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    fs::create_dir(layout.gc().join("directory")).unwrap();
+    let found = Entries::new(layout.clone()).load().unwrap();
+    assert_eq!(found.launches.iter().map(|launch| launch.generation).collect::<Vec<_>>(), [3]);
+    assert!(found.entries.is_empty());
+    let left = names(&lasting);
+    assert!(["a-file", "c", "link", "no id"].iter().all(|name| left.contains(&(*name).to_owned())), "{left:?}");
+    assert!(!left.contains(&"fifo".to_owned()), "{left:?}");
+    assert!(names(&layout.gc()).is_empty());
+    assert_eq!(names(&layout.data_quarantine()).len(), 2, "the FIFO and the directory are kept");
+}

@@ -62,6 +62,43 @@ impl Drop for Frozen<'_> {
     }
 }
 
+/// The freezer of a container's own, of which there is one: where both kinds are mounted, v1 has it.
+fn own(cgroups: &[CgroupDir]) -> Option<(&CgroupDir, Freezer)> {
+    let with = |v2| cgroups.iter().filter(move |cgroup| cgroup.hierarchy.is_empty() == v2);
+    with(false).chain(with(true)).find_map(|cgroup| {
+        let freezer = Freezer::of(cgroup)?;
+        cgroup.dir.join(freezer.file).exists().then_some((cgroup, freezer))
+    })
+}
+
+/// Whether a container has a freezer of its own.
+#[must_use]
+pub fn has_freezer(cgroups: &[CgroupDir]) -> bool {
+    own(cgroups).is_some()
+}
+
+/// Whether a container's own freezer holds it: all of its processes stand still, and not only because of a cgroup above.
+#[must_use]
+pub fn is_frozen(cgroups: &[CgroupDir]) -> bool {
+    let Some((cgroup, freezer)) = own(cgroups) else { return false };
+    let says = |file: &str| fs::read_to_string(cgroup.dir.join(file)).unwrap_or_default();
+    if cgroup.hierarchy.is_empty() {
+        says(freezer.file).trim() == "1" && says("cgroup.events").lines().any(|line| line == "frozen 1")
+    } else {
+        says("freezer.self_freezing").trim() == "1" && says(freezer.file).trim() == freezer.freeze
+    }
+}
+
+/// Tells a container's own freezer.
+///
+/// # Errors
+/// What was tried, and why it failed.
+pub fn set_frozen(cgroups: &[CgroupDir], frozen: bool) -> Result<(), String> {
+    let Some((cgroup, freezer)) = own(cgroups) else { return Err("there is no freezer of its own".into()) };
+    let (path, word) = (cgroup.dir.join(freezer.file), if frozen { freezer.freeze } else { freezer.thaw });
+    fs::write(&path, word).map_err(|e| format!("write {word} to {}: {e}", path.display()))
+}
+
 /// The frozen cgroup that this process, or thread, is in or below: the topmost one that was frozen by itself.
 #[must_use]
 pub fn frozen_by(pid: u32) -> Option<PathBuf> {
@@ -101,3 +138,7 @@ pub fn way_out(frozen: &Path) -> String {
     let freezer = if holds_the_killed(frozen) { V1 } else { V2 };
     format!("thaw it (echo {} > {})", freezer.thaw, frozen.join(freezer.file).display())
 }
+
+#[cfg(test)]
+#[path = "freezer_tests.rs"]
+mod tests;

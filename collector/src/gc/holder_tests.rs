@@ -9,6 +9,8 @@ fn holder(process: ProcessIdentity) -> Holder {
 #[test]
 fn a_sleeping_process_is_described() {
     let running = Running::sleep(&[]);
+    let asleep = || describe(&holder(running.process())).wchan.is_some_and(|wchan| wchan.contains("nanosleep"));
+    wait_for("it sleeps", asleep);
     let seen = describe(&holder(running.process()));
     assert_eq!((seen.pid, seen.comm.as_str(), seen.state.as_str()), (running.pid(), "sleep", "S"));
     assert_eq!((seen.how.as_str(), seen.frozen_by), ("in cgroup /x", None));

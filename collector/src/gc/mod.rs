@@ -34,7 +34,7 @@ pub use added::tend_durably;
 pub use doomed::is_doomed;
 pub use entries::remove_lasting;
 pub use files::descriptors as beneath;
-pub use freezer::thaw;
+pub use freezer::{has_freezer, is_frozen, set_frozen, thaw};
 pub use grave::bury;
 pub use lingering::{FOR, MARK};
 pub use obstacle::Obstacle;

@@ -241,7 +241,8 @@ impl Instances {
         }
     }
 
-    fn backend(&self, id: &ContainerId) -> Arc<dyn Backend> {
+    /// Who runs it.
+    pub fn backend(&self, id: &ContainerId) -> Arc<dyn Backend> {
         self.around.backends.of_container(id)
     }
 

@@ -3,7 +3,7 @@
 use super::Overseer;
 use crate::{container::Message, gc};
 use sexton_common::{
-    ContainerId, durable,
+    ContainerId, Init, durable,
     wire::{ContainerInfo, State},
 };
 use std::{sync::PoisonError, time::Duration};
@@ -54,7 +54,8 @@ impl Overseer {
         tokio::task::yield_now().await;
     }
 
-    /// Finds containers that somebody else has killed and that do not die: nothing tells of a signal that is pending.
+    /// Finds containers that somebody else has killed and that do not die, or has frozen or thawed: nothing tells of a signal
+    /// that is pending, nor of a freezer.
     /// All of them, or `only` one; at most once a second.
     pub async fn look_for_killed(&self, only: Option<&ContainerId>) {
         if only.is_none() && !self.killed.lock().unwrap_or_else(PoisonError::into_inner).due() {
@@ -64,21 +65,35 @@ impl Overseer {
             Some(id) => self.cx.board.get(id).into_iter().collect(),
             None => self.cx.board.snapshot().1,
         };
-        let alive = |info: &ContainerInfo| matches!(info.state, State::Created | State::Running | State::Orphaned);
-        let pids: Vec<_> =
-            asked.iter().filter(|info| alive(info)).filter_map(|info| Some((info.id.clone(), info.pid?))).collect();
-        let look =
-            move || pids.into_iter().filter(|(_, pid)| gc::is_doomed(*pid)).map(|(id, _)| id).collect::<Vec<_>>();
+        let alive = |info: &ContainerInfo| {
+            matches!(info.state, State::Created | State::Running | State::Orphaned | State::Paused)
+        };
+        let alive: Vec<_> = asked.into_iter().filter(|info| alive(info)).collect();
+        let layout = self.cx.layout.clone();
+        let look = move || {
+            let news = |info: &ContainerInfo| {
+                if gc::is_doomed(info.pid?) {
+                    return Some(Message::SeenKilled);
+                }
+                let init: Init = durable::read(&layout.container(&info.id).init()).ok().flatten()?;
+                let paused = info.state == State::Paused;
+                (info.state != State::Created && gc::is_frozen(&init.cgroups) != paused)
+                    .then_some(Message::LookAtFreezer)
+            };
+            alive.iter().filter_map(|info| Some((info.id.clone(), news(info)?))).collect::<Vec<_>>()
+        };
         let begun = Instant::now();
-        let killed = self.cx.tools.blocking.run("look for what was killed", look).await;
+        let news = self.cx.tools.blocking.run("look for what was killed or frozen", look).await;
         if only.is_none() {
             self.killed.lock().unwrap_or_else(PoisonError::into_inner).took(begun.elapsed());
         }
-        for id in killed {
+        for (id, message) in news {
             if let Some(mailbox) = self.mailbox(&id) {
-                let _ = mailbox.try_send(Message::SeenKilled);
+                let _ = mailbox.try_send(message);
             }
         }
+        // The tasks come first; what they find is on the board then.
+        tokio::task::yield_now().await;
     }
 
     async fn waits_for_start(&self, id: &ContainerId) -> Option<bool> {

@@ -85,7 +85,7 @@ impl Overseer {
         Ok(())
     }
 
-    fn reached(&self, far: Looked) {
+    pub(super) fn reached(&self, far: Looked) {
         self.looked.send_if_modified(|looked| {
             let before = std::mem::replace(looked, far.max(*looked));
             before != *looked

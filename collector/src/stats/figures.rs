@@ -10,6 +10,9 @@ const LONGEST: u64 = 4 << 20;
 /// A longer buffer is not kept.
 const KEPT: usize = 64 * 1024;
 
+/// Who counts in v1: the throttle, or the scheduler that the disk has.
+const BLKIO: [&str; 2] = ["blkio.throttle.io_service_bytes", "blkio.bfq.io_service_bytes"];
+
 /// What a container uses, or what of it the kernel tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Used {
@@ -88,10 +91,11 @@ impl Reader {
             "cpuacct" => used.cpu_ns = self.of(cgroup, "cpuacct.usage", parse::number),
             "pids" => used.pids = self.of(cgroup, "pids.current", parse::number),
             "blkio" => {
-                // The recursive one, since Linux 4.x, has what is below the container's cgroup too.
-                let file = "blkio.throttle.io_service_bytes";
-                let recursive = self.of(cgroup, &format!("{file}_recursive"), |text| Some(parse::blkio(text)));
-                used.io = recursive.or_else(|| self.of(cgroup, file, |text| Some(parse::blkio(text))));
+                used.io = BLKIO.iter().find_map(|file| {
+                    // With what is below it, where the kernel has that.
+                    let all = self.read(&cgroup.dir.join(format!("{file}_recursive")), parse::blkio);
+                    all.unwrap_or_else(|| self.of(cgroup, file, parse::blkio))
+                });
             }
             _ => {}
         }
@@ -165,7 +169,7 @@ mod tests {
     fn v2() {
         let dir = tempfile::tempdir().unwrap();
         let unified = cgroup(dir.path(), "", &V2);
-        assert_eq!(Reader::default().used(&[unified.clone()], &nobody()), SEEN);
+        assert_eq!(Reader::default().used(std::slice::from_ref(&unified), &nobody()), SEEN);
         fs::write(unified.dir.join("memory.max"), "2000\n").unwrap();
         fs::remove_file(unified.dir.join("pids.current")).unwrap();
         let limited = Used { memory_limit: Some(2000), pids: Some(5), ..SEEN };

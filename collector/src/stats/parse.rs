@@ -22,9 +22,10 @@ pub fn keyed(text: &str, key: &str) -> Option<u64> {
     pairs.find(|(found, _)| *found == key).and_then(|(_, value)| number(value))
 }
 
-/// `blkio.throttle.io_service_bytes`, of all devices: `8:0 Read 4096` and a line for each other kind.
-pub fn blkio(text: &str) -> IoUse {
-    let mut all = IoUse::default();
+/// `blkio.throttle.io_service_bytes`, of all devices: `8:0 Read 4096` and a line for each other kind. `None` if no device
+/// is in it: either nothing was read or written, or nobody counts. Since Linux 6.9 only limits make the kernel count.
+pub fn blkio(text: &str) -> Option<IoUse> {
+    let (mut all, mut seen) = (IoUse::default(), false);
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace().skip(1);
         let sum = match words.next() {
@@ -32,9 +33,10 @@ pub fn blkio(text: &str) -> IoUse {
             Some("Write") => &mut all.written,
             _ => continue,
         };
+        seen = true;
         *sum = sum.saturating_add(words.next().and_then(number).unwrap_or(0));
     }
-    all
+    seen.then_some(all)
 }
 
 /// `io.stat`, of all devices: `8:0 rbytes=4096 wbytes=0 rios=1 ...`.
@@ -126,12 +128,12 @@ mod tests {
     #[test]
     fn io_of_all_devices() {
         let v1 = "8:0 Read 4096\n8:0 Write 100\n8:0 Sync 4196\n8:0 Total 4196\n7:1 Read 4\n7:1 Write\n9:9 Read x\nTotal 4200\n";
-        assert_eq!(blkio(v1), IoUse { read: 4100, written: 100 });
-        assert_eq!(blkio("Total 0\n"), IoUse::default());
+        assert_eq!(blkio(v1), Some(IoUse { read: 4100, written: 100 }));
+        assert_eq!(blkio("Total 0\n"), None, "nobody counts");
         let v2 = "8:0 rbytes=4096 wbytes=10 rios=1 wios=2 dbytes=9 dios=0\n8:16 \n253:0 rbytes=4 wbytes=x\n";
         assert_eq!(io_stat(v2), IoUse { read: 4100, written: 10 });
         let huge = format!("8:0 Read {0}\n8:1 Read {0}\n", u64::MAX);
-        assert_eq!(blkio(&huge).read, u64::MAX);
+        assert_eq!(blkio(&huge).map(|io| io.read), Some(u64::MAX));
     }
 
     #[test]

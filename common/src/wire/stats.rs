@@ -26,11 +26,11 @@ pub struct ContainerStats {
     pub cpu_of_core: Option<u32>,
     /// The same, of all cores.
     pub cpu_of_all: Option<u32>,
-    /// Processes and threads.
+    /// Processes and threads; without a `pids` controller those in the container's topmost cgroup only.
     pub pids: Option<u64>,
     /// How often the OOM killer struck.
     pub oom_kills: Option<u64>,
-    /// What went to and from disks.
+    /// What went to and from disks, as far as the kernel counts that for this container.
     pub io: Option<IoUse>,
     /// What its registered paths take; `None` if it has none, and while nobody has counted yet.
     pub disk: Option<DiskUse>,

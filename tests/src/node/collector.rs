@@ -16,6 +16,16 @@ impl Node {
         self.daemon = Some(Daemon::start(&self.layout, &self.config(), &self.env, &self.log(), &self.limits));
     }
 
+    /// Starts the collector again; it need not know yet what every container is.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    #[track_caller]
+    pub fn start_looking(&mut self) {
+        assert!(self.daemon.is_none(), "it runs");
+        self.daemon = Some(Daemon::spawn(&self.layout, &self.config(), &self.env, &self.log(), &self.limits));
+    }
+
     /// The collector.
     ///
     /// # Panics

@@ -102,6 +102,6 @@ mod tests {
     fn what_sextond_refuses_is_said() {
         let fake = Fake::start(|_| vec![Reply::Error(ApiError::new(ErrorCode::Invalid, "'..' is not allowed in it"))]);
         let failure = execute(&fake, "add c1 --cleanup-path ../x").unwrap_err();
-        assert_eq!((failure.to_string().as_str(), failure.exit_code(false)), ("'..' is not allowed in it", 1));
+        assert_eq!((failure.to_string().as_str(), failure.exit_code(false)), ("'..' is not allowed in it", 2));
     }
 }

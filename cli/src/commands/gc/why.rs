@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(execute(&fake, "why c1").unwrap(), 0);
         assert_eq!(execute(&fake, "why c1 --json").unwrap(), 0);
         let failure = execute(&fake, "why c2").unwrap_err();
-        assert_eq!((failure.to_string().as_str(), failure.exit_code(false)), ("it is not in GC", 1));
+        assert_eq!((failure.to_string().as_str(), failure.exit_code(false)), ("it is not in GC", 3));
         let other = Fake::start(|_| vec![Reply::Done {}]);
         assert!(matches!(execute(&other, "why c1"), Err(Failure::Unexpected(_))));
     }

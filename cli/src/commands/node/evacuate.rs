@@ -1,6 +1,9 @@
 //! `node evacuate`.
 
-use super::{drain::drain, stats};
+use super::{
+    drain::{LATE, drain},
+    stats,
+};
 use crate::{
     args,
     commands::all::{self, Each},
@@ -35,7 +38,7 @@ impl Evacuate {
             forgiven: all::STOPPED,
             json: self.json,
         };
-        let mut failed = drain(&each, all::alive, |id| Request::Stop {
+        let mut failed = drain(&each, LATE, all::alive, |id| Request::Stop {
             id: id.clone(),
             signal: Signal::SIGTERM as i32,
             timeout_ms: args::millis(self.time),

@@ -1,6 +1,9 @@
 //! `node reset`.
 
-use super::{drain::drain, stats};
+use super::{
+    drain::{LATE, drain},
+    stats,
+};
 use crate::{
     commands::{
         all::{self, Each},
@@ -52,7 +55,7 @@ impl Reset {
         let each =
             Each { daemon, what: "removing", within: REMOVE, forgiven: &[ErrorCode::NoSuchContainer], json: self.json };
         let mut failed =
-            drain(&each, |daemon| ps::list(daemon, true), |id| Request::Remove { id: id.clone(), force: true })?;
+            drain(&each, LATE, |daemon| ps::list(daemon, true), |id| Request::Remove { id: id.clone(), force: true })?;
         let in_gc = if gc::list(daemon)?.is_empty() { Vec::new() } else { gc::retry_all(daemon)? };
         let left = settled(daemon)?;
         failed.retain(|id, _| left.contains(id));
@@ -101,4 +104,47 @@ fn refused(daemon: &Daemon) -> Result<Failure, Failure> {
         containers.len(),
         gc::list(daemon)?.len()
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{self, Fake};
+    use sexton_common::wire::{ApiError, Reply};
+    use std::sync::{Arc, Mutex};
+
+    /// One container that cannot be removed, on a node in this state; and the changes of maintenance that were asked for.
+    fn fake(state: NodeState) -> (Fake, Arc<Mutex<Vec<bool>>>) {
+        let changes = Arc::new(Mutex::new(Vec::new()));
+        let seen = changes.clone();
+        let fake = Fake::start(move |request| match request {
+            Request::NodeStats {} => vec![Reply::NodeStats(Box::new(fake::node(state, 1)))],
+            Request::Maintenance { on } => {
+                seen.lock().unwrap().push(on);
+                vec![Reply::NodeStats(Box::new(fake::node(NodeState::Maintenance, 1)))]
+            }
+            Request::List { .. } => vec![Reply::Containers { containers: vec![fake::running("c")], last: true }],
+            Request::Remove { .. } => vec![Reply::Error(ApiError::new(ErrorCode::InGc, "no"))],
+            // It hangs up: the reset fails half way.
+            _ => vec![],
+        });
+        (fake, changes)
+    }
+
+    #[test]
+    fn maintenance_is_as_it_was_even_if_it_fails_half_way() {
+        for (state, expected) in [(NodeState::Full, &[true, false][..]), (NodeState::Maintenance, &[true])] {
+            let (fake, changes) = fake(state);
+            let reset = Reset { i_know: true, json: false };
+            assert!(matches!(reset.execute(&fake.daemon()), Err(Failure::Lost { .. })));
+            assert_eq!(*changes.lock().unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn nothing_is_asked_for_without_knowing() {
+        let (fake, changes) = fake(NodeState::Ready);
+        assert!(Reset { i_know: false, json: false }.execute(&fake.daemon()).is_err());
+        assert!(changes.lock().unwrap().is_empty());
+    }
 }

@@ -29,7 +29,7 @@ mod registry;
 mod shown;
 mod task;
 
-pub use book::Disk;
+pub use book::{Disk, Found};
 pub use order::{Go, Order};
 pub use policy::*;
 pub use registry::{Around, Backends, Instances};

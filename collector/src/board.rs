@@ -159,7 +159,10 @@ impl Board {
         let mut inner = self.lock();
         match restart {
             Some(restart) => drop(inner.restarts.insert(id.clone(), restart)),
-            None => drop(inner.restarts.remove(id)),
+            None => {
+                inner.restarts.remove(id);
+                inner.watchers.remove(id);
+            }
         }
         if let Some(shown) = inner.containers.get(id).map(|shown| shown.as_ref().clone()) {
             let shown = inner.complete(shown);

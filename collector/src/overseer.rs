@@ -8,14 +8,13 @@ use crate::{
     backend::Shims,
     container::{Answer, Facts, Mailbox, Message, Phase, Post, Task, Wish, WishKind, is_of, no_such},
     context::Context,
-    instance::{Around, Disk, Instances, Rules},
+    instance::{Around, Disk, Found, Instances, Rules},
     store::Name,
 };
 use sexton_common::{
     ContainerId, Stamp,
     durable::ReadError,
     identity::BootId,
-    instance::Instance,
     wire::{ANNOUNCE_TIMEOUT, ApiError, ContainerInfo, ErrorCode, EventKind, State},
 };
 use std::{
@@ -57,7 +56,7 @@ struct Handle {
 impl Overseer {
     /// With no container yet, and with the instances that an earlier collector has left.
     #[must_use]
-    pub fn new(cx: Context, tasks: TaskTracker, boot: BootId, rules: Rules, found: Vec<Instance>) -> Arc<Self> {
+    pub fn new(cx: Context, tasks: TaskTracker, boot: BootId, rules: Rules, found: Found) -> Arc<Self> {
         let (looked, readers) = (watch::channel(ready::Looked::Nowhere).0, search::Readers::of(&cx.budget));
         let cx = Arc::new(cx);
         Arc::new_cyclic(|overseer| {

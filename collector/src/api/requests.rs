@@ -87,6 +87,15 @@ async fn one(
                     overseer.ready().await;
                 }
                 gc::gate(&overseer, &request.id)?;
+                // One without a run: no shim would find its name taken.
+                if overseer.instances.has(&request.id) && overseer.cx.board.get(&request.id).is_some() {
+                    let text = format!(
+                        "container {0} exists already, and may come back: remove it with `sexton rm -f {0}`, or start it",
+                        request.id
+                    );
+                    let taken = ApiError::new(ErrorCode::AlreadyExists, text);
+                    return Err(ApiError { exit_code: 125, ..taken });
+                }
                 let launched = launch::admitted(&overseer, request, fds, nofile).await;
                 // As `docker run`: what is not 126 or 127 is 125.
                 launched.map_err(|e| ApiError { exit_code: e.exit_code.max(125), ..e })

@@ -35,30 +35,48 @@ impl Disk {
     ///
     /// # Errors
     /// If the directory cannot be listed.
-    pub fn load(layout: &Layout) -> io::Result<Vec<Instance>> {
-        let mut found = Vec::new();
+    pub fn load(layout: &Layout) -> io::Result<Found> {
+        let mut found = Found::default();
         for entry in fs::read_dir(layout.instances())? {
-            let entry = entry?;
-            let Ok(id) = entry.file_name().to_string_lossy().parse::<ContainerId>() else { continue };
+            let name = entry?.file_name();
+            let name = name.to_string_lossy();
+            if name.contains('~') {
+                // What a killed collector left: its fact is there under its own name, or never was.
+                let _ = fs::remove_file(layout.instances().join(name.as_ref()));
+                continue;
+            }
+            let Ok(id) = name.parse::<ContainerId>() else { continue };
             let path = layout.instance(&id);
             match durable::read::<Instance>(&path) {
-                Ok(Some(instance)) if instance.id == id => found.push(instance),
+                Ok(Some(instance)) if instance.id == id => found.instances.push(instance),
                 Ok(None) => {}
                 Ok(Some(other)) => {
                     tracing::error!(file = %path.display(), id = %other.id, "an instance lies under another one's name");
                     aside(layout, &path, &id);
+                    found.spoilt.push(id);
                 }
                 Err(durable::ReadError::Damaged { damage, .. }) => {
-                    tracing::error!(file = %path.display(), %damage, "an instance does not decode: it is not restarted any more");
+                    tracing::error!(file = %path.display(), %damage, "an instance does not decode: it is not restarted before a user starts it");
                     aside(layout, &path, &id);
+                    found.spoilt.push(id);
                 }
                 Err(e) => {
-                    tracing::error!(file = %path.display(), error = %e, "an instance cannot be read: it is not restarted")
+                    tracing::error!(file = %path.display(), error = %e, "an instance cannot be read: it is not restarted");
+                    found.spoilt.push(id);
                 }
             }
         }
         Ok(found)
     }
+}
+
+/// What an earlier collector has left.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// What could be read.
+    pub instances: Vec<Instance>,
+    /// Containers of which it could not be.
+    pub spoilt: Vec<ContainerId>,
 }
 
 fn aside(layout: &Layout, path: &std::path::Path, id: &ContainerId) {

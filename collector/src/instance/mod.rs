@@ -31,7 +31,7 @@ mod shown;
 mod simulated;
 mod task;
 
-pub use book::Disk;
+pub use book::{Disk, Found};
 pub use order::{Go, Order};
 pub use policy::*;
 pub use registry::{Around, Backends, Instances};

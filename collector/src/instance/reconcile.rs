@@ -43,14 +43,16 @@ pub fn reconcile(instance: &Instance, seen: &Seen, now: u64) -> Step {
         // It was removed behind our back, or its first launch failed, which whoever asked for it was told.
         Next::Run if instance.last.is_none() && instance.count == 0 => Step::Finish,
         Next::Run => Step::Undone,
-        Next::Start { after, .. } | Next::Nothing { after } if there && seen.generation > after => {
+        Next::Start { after, .. } | Next::Nothing { after } if there && seen.generation != after => {
             Step::Adopt { generation: seen.generation }
         }
         Next::Start { after, .. } if there && seen.generation == after && !seen.clean => Step::Wait,
         Next::Start { due, .. } if due.boot_ns > now => Step::Until(due.boot_ns),
         Next::Start { .. } => Step::Create,
-        // Whoever started it once has no policy that would ever have it back.
-        Next::Nothing { .. } if !instance.launch.restart.comes_back() => Step::Finish,
+        // Whoever started it once has no policy that would ever have it back; but where that failed nothing else tells of it.
+        Next::Nothing { .. } if !instance.launch.restart.comes_back() && (there || instance.failure.is_none()) => {
+            Step::Finish
+        }
         Next::Nothing { .. } => Step::Wait,
     }
 }

@@ -1,6 +1,10 @@
 //! The map from container to instance, and what clients may order.
 
-use super::{Go, MAILBOX, Order, Rules, book::Book, task::Task};
+use super::{
+    Go, MAILBOX, Order, Rules,
+    book::{Book, Found},
+    task::Task,
+};
 use crate::{
     backend::{Backend, Doing},
     board::Board,
@@ -14,7 +18,7 @@ use sexton_common::{
     workload::Workload,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -81,14 +85,17 @@ pub struct Instances {
     map: Arc<Mutex<HashMap<ContainerId, mpsc::Sender<Order>>>>,
     /// Of an earlier collector, until it is known whether their runs are there.
     found: Mutex<HashMap<ContainerId, Instance>>,
+    /// Those whose instance could not be read.
+    spoilt: Mutex<HashSet<ContainerId>>,
 }
 
 impl Instances {
     /// With what lies in the book.
     #[must_use]
-    pub fn new(around: Around, found: Vec<Instance>) -> Self {
-        let found = found.into_iter().map(|instance| (instance.id.clone(), instance)).collect();
-        Self { around: Arc::new(around), map: Arc::default(), found: Mutex::new(found) }
+    pub fn new(around: Around, found: Found) -> Self {
+        let instances = found.instances.into_iter().map(|instance| (instance.id.clone(), instance)).collect();
+        let spoilt = Mutex::new(found.spoilt.into_iter().collect());
+        Self { around: Arc::new(around), map: Arc::default(), found: Mutex::new(instances), spoilt }
     }
 
     fn map(&self) -> MutexGuard<'_, HashMap<ContainerId, mpsc::Sender<Order>>> {
@@ -112,7 +119,19 @@ impl Instances {
         if !comes_back {
             return;
         }
-        self.spawn(self.fresh(launch), false, None);
+        let mut instance = self.fresh(launch);
+        if self.spoilt.lock().unwrap_or_else(PoisonError::into_inner).remove(&launch.id) {
+            // Perhaps it was stopped, or used up.
+            instance.stopped_by_user = true;
+            instance.failure = Some("what was known of its restarts was damaged on disk: start it again".into());
+        }
+        self.spawn(instance, false, None);
+    }
+
+    /// Whether a container has an instance, though perhaps no run.
+    #[must_use]
+    pub fn has(&self, id: &ContainerId) -> bool {
+        self.map().get(id).is_some_and(|orders| !orders.is_closed()) || self.found().contains_key(id)
     }
 
     /// Waits until what is known of an adopted container is durable, or its disk has been tried.

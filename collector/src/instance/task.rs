@@ -9,7 +9,7 @@ use super::{
 };
 use crate::backend::{Backend, Doing, Seen};
 use sexton_common::{
-    Stamp, WallTime,
+    ExitStatus, Stamp, UnknownReason, WallTime,
     instance::{Ended, Instance, Next},
     restart::RestartPolicy,
     wire::{ApiError, ErrorCode, EventKind, Launched},
@@ -46,6 +46,10 @@ pub struct Task {
     creating: Option<Doing<'static, Launched>>,
     /// Who waits for the run that is to be created.
     outcomes: Vec<Outcome>,
+    /// What came of the last creation, until they have heard it.
+    outcome: Option<Result<Launched, ApiError>>,
+    /// What it was before they came.
+    before: Option<Box<Instance>>,
     /// Who waits for the end of a creation that is under way.
     held: Vec<GoSender>,
     /// Who waits until nothing is left of it.
@@ -71,6 +75,8 @@ impl Task {
             inbox,
             creating: None,
             outcomes: Vec::new(),
+            outcome: None,
+            before: None,
             held: Vec::new(),
             done: Vec::new(),
             not_before: 0,
@@ -87,18 +93,41 @@ impl Task {
             Came::CollectorRestarted
         } else {
             // Generations are counted from the machine's start, and no run is left of an earlier one.
-            let was_running = instance.next == Next::Run
-                && instance.last.is_none_or(|last| last.generation != instance.launch.generation);
-            (instance.boot, instance.launch.generation, self.dirty) = (boot, 0, true);
+            let run = instance.launch.generation;
+            let was_running = instance.next == Next::Run && instance.last.is_none_or(|last| last.generation != run);
+            // Its record may be there, where the state directory outlives a reboot.
+            let after = if there { self.seen.borrow().generation } else { 0 };
+            (instance.boot, instance.launch.generation, self.dirty) = (boot, after, true);
             instance.next = match instance.next {
-                Next::Start { .. } => Next::Start { after: 0, due: self.around.now() },
-                Next::Run | Next::Nothing { .. } => Next::Nothing { after: 0 },
+                Next::Start { .. } => Next::Start { after, due: self.around.now() },
+                Next::Run | Next::Nothing { .. } => Next::Nothing { after },
             };
+            if was_running {
+                let status = ExitStatus::Unknown { reason: UnknownReason::ShimAndCollectorKilled };
+                instance.last = Some(Ended { generation: run, status, exited: None, ran_ns: None });
+            }
+            if instance.launch.restart == RestartPolicy::No {
+                // Nothing of it is left that one might want to see.
+                instance.failure = None;
+            }
             Came::MachineRebooted { was_running }
         };
+        // A run that ended while no collector was there is decided upon first.
+        let undecided = reconcile(&self.instance, &self.seen.borrow(), 0);
+        if let Step::Decide(ended) = undecided {
+            self.decide(ended);
+        }
+        let instance = &mut self.instance;
+        // Somebody stopped it while its next run was being created.
+        let mut stopping = false;
+        if let (Next::Start { after, .. }, true) = (instance.next, instance.stopped_by_user) {
+            (instance.next, self.dirty) = (Next::Nothing { after }, true);
+            stopping = instance.launch.restart != RestartPolicy::Always;
+        }
         if let (Next::Nothing { after }, false) = (instance.next, instance.removing) {
             let last = instance.last.map(|last| last.status);
             let policy = instance.launch.restart;
+            let lost = came == Came::MachineRebooted { was_running: true };
             if policy::at_start(
                 policy,
                 tally(instance),
@@ -107,21 +136,23 @@ impl Task {
                 last.as_ref(),
                 &self.around.rules,
             ) {
-                if came == (Came::MachineRebooted { was_running: true })
-                    && matches!(policy, RestartPolicy::OnFailure { .. })
-                {
-                    // Nobody knows how that run ended; this is what the policy allows for it.
-                    (instance.count, instance.unknowns) =
-                        (instance.count.saturating_add(1), instance.unknowns.saturating_add(1));
-                }
                 instance.stopped_by_user = false;
                 instance.next = Next::Start { after, due: self.around.now() };
+                if lost && matches!(policy, RestartPolicy::OnFailure { .. }) {
+                    instance.count = instance.count.saturating_add(1);
+                }
                 (self.dirty, self.tell) = (true, Some(EventKind::Restarting));
+            }
+            if lost {
+                // Nobody knows how that run ended.
+                instance.unknowns = instance.unknowns.saturating_add(1);
             }
         }
         if !there {
             self.around.board.hollow(shown::info(&self.instance));
-        } else if self.instance.removing || matches!(self.instance.next, Next::Start { after, .. } if self.runs(after))
+        } else if self.instance.removing
+            || (stopping && self.alive())
+            || matches!(self.instance.next, Next::Start { after, .. } if self.runs(after))
         {
             self.finish_what_was_begun();
         }
@@ -191,7 +222,9 @@ impl Task {
     /// Does what follows from what is seen, until something has to happen first.
     async fn settle(&mut self) -> Step {
         loop {
-            if self.dirty && !self.write().await {
+            let written = !self.dirty || self.write().await;
+            self.reply();
+            if !written {
                 return Step::Until(self.not_before);
             }
             if self.creating.is_some() {
@@ -201,11 +234,7 @@ impl Task {
             match reconcile(&self.instance, &seen, now) {
                 Step::Decide(ended) => self.decide(ended),
                 Step::Undone => self.created(Err(ApiError::new(ErrorCode::RuntimeFailed, "its launch was undone"))),
-                Step::Adopt { generation } => {
-                    self.instance.launch.generation = generation;
-                    self.instance.next = Next::Run;
-                    self.dirty = true;
-                }
+                Step::Adopt { generation } => self.take_over(generation).await,
                 Step::Create if self.not_before > now => return Step::Until(self.not_before),
                 Step::Create => {
                     self.instance.last = seen.ended.or(self.instance.last);
@@ -217,6 +246,25 @@ impl Task {
                 step => return step,
             }
         }
+    }
+
+    /// A run that is there and that nobody here has heard of: of a collector that was killed, or of whoever has called a
+    /// shim by this name.
+    async fn take_over(&mut self, generation: u64) {
+        let instance = &mut self.instance;
+        if let Next::Nothing { .. } = instance.next {
+            // Whoever has called that shim begins anew.
+            (instance.count, instance.delay_ms, instance.unknowns, instance.stopped_by_user) = (0, 0, 0, false);
+        }
+        instance.launch.generation = generation;
+        match self.around.backends.launch(&instance.id).await {
+            Ok(launch) if launch.generation == generation => instance.launch = launch,
+            Ok(_) => {}
+            Err(e) => {
+                tracing::warn!(id = %instance.id, error = %e, "its launch cannot be read: taken for the earlier one")
+            }
+        }
+        (instance.next, instance.failure, self.dirty) = (Next::Run, None, true);
     }
 
     /// Whether it is on disk now.
@@ -335,6 +383,15 @@ impl Task {
                 }
             }
         }
+        self.before = None;
+        self.outcome = Some(created);
+    }
+
+    /// What came of a creation, to those who wait for it: what they hear is on disk, if the disk takes it, or a collector
+    /// that comes next would try again what has been answered.
+    fn reply(&mut self) {
+        let Some(created) = self.outcome.take() else { return };
+        self.show(None);
         for outcome in self.outcomes.drain(..) {
             // A client that has gone away wants no answer.
             let _ = outcome.send(created.clone());
@@ -345,14 +402,22 @@ impl Task {
         }
     }
 
-    fn refuse_in_gc(&mut self) {
+    fn in_gc(&self) -> ApiError {
         let id = &self.instance.id;
         let why = self.around.board.get(id).and_then(|info| info.in_the_way.clone());
         let why = why.unwrap_or_else(|| "it is being cleaned up".into());
         let text = format!("container {id} is in GC: {why}; start it when it is clean, see `sexton gc why {id}`");
-        self.nothing();
+        ApiError::new(ErrorCode::InGc, text)
+    }
+
+    /// Nobody has asked for anything: what was to come by itself still comes.
+    fn refuse_in_gc(&mut self) {
+        let refused = self.in_gc();
+        if let Some(before) = self.before.take() {
+            (self.instance, self.dirty) = (*before, true);
+        }
         for outcome in self.outcomes.drain(..) {
-            let _ = outcome.send(Err(ApiError::new(ErrorCode::InGc, text.clone())));
+            let _ = outcome.send(Err(refused.clone()));
         }
     }
 
@@ -389,6 +454,9 @@ impl Task {
                     let _ = go.send(Err(ApiError::new(ErrorCode::Busy, text)));
                     return;
                 }
+                if self.before.is_none() {
+                    self.before = Some(Box::new(instance.clone()));
+                }
                 let after = match instance.next {
                     Next::Start { after, .. } | Next::Nothing { after } => after.max(seen.generation),
                     Next::Run => seen.generation.max(instance.launch.generation),
@@ -402,7 +470,8 @@ impl Task {
                 let _ = go.send(Ok(if alive { Go::Run } else { Go::Done }));
             }
             Order::Stop { go } => {
-                let came = self.comes();
+                // An end that nobody has decided upon yet would have it back, perhaps.
+                let came = self.comes() || (self.instance.next == Next::Run && !self.alive());
                 self.instance.stopped_by_user = true;
                 self.end().await;
                 let over = self.is_there() && !self.seen.borrow().clean;
@@ -441,6 +510,7 @@ impl Task {
     async fn end(&mut self) {
         self.dirty = true;
         if self.creating.is_none() {
+            self.before = None;
             self.nothing();
             let text = format!("container {} was stopped meanwhile", self.instance.id);
             for outcome in self.outcomes.drain(..) {

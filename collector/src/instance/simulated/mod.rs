@@ -4,7 +4,10 @@ mod crashes;
 mod many;
 mod races;
 
-use super::{Around, Backends, Instances, Rules, book::Book};
+use super::{
+    Around, Backends, Instances, Rules,
+    book::{Book, Found},
+};
 use crate::{
     backend::{Backend, Doing, Seen, simulated::Simulated},
     board::Board,
@@ -104,7 +107,8 @@ impl Machine {
             changed,
             clock,
         };
-        let found = self.disk.lock().unwrap().values().cloned().collect();
+        let instances = self.disk.lock().unwrap().values().cloned().collect();
+        let found = Found { instances, spoilt: Vec::new() };
         let instances = Instances::new(around, found);
         instances.take_up(|_| true);
         Collector { instances, cancel }

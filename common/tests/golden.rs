@@ -11,6 +11,7 @@ use sexton_common::{
     durable::{self, Fact},
     exit::Usage,
     identity::Executable,
+    instance::{Ended, Instance, Next},
     launch::{Clean, Mode, OnShimDeath, Origin, Started, Stdio},
     maintenance::Maintenance,
     restart::RestartPolicy,
@@ -227,4 +228,51 @@ fn exit_in_each_status() {
 #[test]
 fn maintenance() {
     golden(&Maintenance { since: WallTime(5) }, "5358544e 4d 0100 01000000 44c19239", "05");
+}
+
+/// One that waits for its next start.
+fn instance() -> Instance {
+    Instance {
+        id: id(),
+        launch: launch(),
+        boot: process(1).boot_id,
+        count: 3,
+        delay_ms: 400,
+        unknowns: 1,
+        stopped_by_user: true,
+        removing: false,
+        next: Next::Start { after: 2, due: stamp(9) },
+        last: Some(Ended { generation: 2, status: ExitStatus::Code(7), exited: Some(WallTime(8)), ran_ns: Some(5) }),
+        failure: Some("no".into()),
+    }
+}
+
+#[test]
+fn instances() {
+    golden(
+        &instance(),
+        "5358544e 4e 0100 8f000000 2968ae9f",
+        "057765622d31057765622d3180808080802007ac02101112131415161718191a1b1c1d1e1f010500022f\
+         62092f62696e2f72756e6301022f7201072d2d646562756700000000000103637075022f63090a01022f\
+         7001022f6d01022f6e010474727565026e6fc0a907101112131415161718191a1b1c1d1e1f0390030101\
+         000102090a010200070108010501026e6f",
+    );
+    let bare = Instance { next: Next::Run, last: None, failure: None, ..instance() };
+    golden(
+        &bare,
+        "5358544e 4e 0100 82000000 1a8dfc65",
+        "057765622d31057765622d3180808080802007ac02101112131415161718191a1b1c1d1e1f010500022f\
+         62092f62696e2f72756e6301022f7201072d2d646562756700000000000103637075022f63090a01022f\
+         7001022f6d01022f6e010474727565026e6fc0a907101112131415161718191a1b1c1d1e1f0390030101\
+         00000000",
+    );
+    let over = Instance { next: Next::Nothing { after: 2 }, ..bare };
+    golden(
+        &over,
+        "5358544e 4e 0100 83000000 9ff68886",
+        "057765622d31057765622d3180808080802007ac02101112131415161718191a1b1c1d1e1f010500022f\
+         62092f62696e2f72756e6301022f7201072d2d646562756700000000000103637075022f63090a01022f\
+         7001022f6d01022f6e010474727565026e6fc0a907101112131415161718191a1b1c1d1e1f0390030101\
+         0002020000",
+    );
 }

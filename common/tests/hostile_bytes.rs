@@ -35,6 +35,7 @@ fn record() -> ExitRecord {
 /// All of them; what they answer does not matter.
 fn decode_as_everything(bytes: &[u8]) {
     let _ = durable::decode::<Launch>(bytes);
+    let _ = durable::decode::<sexton_common::instance::Instance>(bytes);
     let _ = durable::decode::<Init>(bytes);
     let _ = durable::decode::<Started>(bytes);
     let _ = durable::decode::<Clean>(bytes);

@@ -5,7 +5,7 @@
 
 mod arbitrary;
 
-use arbitrary::{clean, entry, exit_record, init, launch, reply, request, started};
+use arbitrary::{clean, entry, exit_record, init, instance, launch, reply, request, started};
 use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
 use sexton_common::{
@@ -47,6 +47,7 @@ proptest! {
         clean in clean(),
         record in exit_record(),
         entry in entry(),
+        instance in instance(),
         flip in (any::<prop::sample::Index>(), 0u8..8),
     ) {
         stored(&launch, flip)?;
@@ -55,6 +56,7 @@ proptest! {
         stored(&clean, flip)?;
         stored(&record, flip)?;
         stored(&entry, flip)?;
+        stored(&instance, flip)?;
         prop_assert!(durable::encode(&record).unwrap().len() <= ExitRecord::MAX);
     }
 

@@ -23,6 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((&kind, body)) = bytes.split_first() else { return };
     let sealed = seal(kind, body);
     both::<Launch>(bytes, &sealed);
+    both::<sexton_common::instance::Instance>(bytes, &sealed);
     both::<Init>(bytes, &sealed);
     both::<Started>(bytes, &sealed);
     both::<Clean>(bytes, &sealed);

@@ -15,11 +15,12 @@ use sexton_common::{
     cgroup::CgroupDir,
     exit::Usage,
     identity::{BootId, Executable},
+    instance::{Ended, Instance, Next},
     launch::{Clean, Mode, OnShimDeath, Origin, Started, Stdio},
     restart::RestartPolicy,
     runtime::Runtime,
     wire::{LaunchRequest, Request, WatchRequest},
-    workload::Workload,
+    workload::{Program, Workload},
 };
 use std::path::PathBuf;
 
@@ -104,18 +105,64 @@ fn on_shim_death(kill: bool) -> OnShimDeath {
     if kill { OnShimDeath::Kill } else { OnShimDeath::Adopt }
 }
 
+pub fn policy() -> impl Strategy<Value = RestartPolicy> {
+    use RestartPolicy as P;
+    prop_oneof![
+        prop::sample::select(&[P::No, P::OnFailure { max: None }, P::Always, P::UnlessStopped, P::OnReboot][..]),
+        any::<std::num::NonZeroU32>().prop_map(|max| P::OnFailure { max: Some(max) }),
+    ]
+}
+
+fn program() -> impl Strategy<Value = Program> {
+    let words = || vec(any::<String>(), 0..3);
+    (words(), words(), option::of(path()), option::of(any::<String>()), option::of(path()))
+        .prop_map(|(command, env, cwd, user, cgroup)| Program { command, env, cwd, user, cgroup })
+}
+
+fn workload() -> impl Strategy<Value = Workload> {
+    prop_oneof![
+        (path(), runtime()).prop_map(|(bundle, runtime)| Workload::Oci { bundle, runtime }),
+        program().prop_map(Workload::Process),
+    ]
+}
+
+pub fn instance() -> impl Strategy<Value = Instance> {
+    let next = prop_oneof![
+        Just(Next::Run),
+        (any::<u64>(), stamp()).prop_map(|(after, due)| Next::Start { after, due }),
+        any::<u64>().prop_map(|after| Next::Nothing { after }),
+    ];
+    let ended = (any::<(u64, Option<u64>)>(), status(), option::of(time()))
+        .prop_map(|((generation, ran_ns), status, exited)| Ended { generation, status, exited, ran_ns });
+    let numbers = any::<(u32, u64, u32, bool, bool)>();
+    let rest = (next, option::of(ended), any::<Option<String>>());
+    (launch(), any::<[u8; 16]>(), numbers, rest).prop_map(|(launch, boot, numbers, (next, last, failure))| Instance {
+        id: launch.id.clone(),
+        launch,
+        boot: BootId(boot),
+        count: numbers.0,
+        delay_ms: numbers.1,
+        unknowns: numbers.2,
+        stopped_by_user: numbers.3,
+        removing: numbers.4,
+        next,
+        last,
+        failure,
+    })
+}
+
 pub fn launch() -> impl Strategy<Value = Launch> {
     let origin = prop_oneof![Just(Origin::Sexton), path().prop_map(|fifo| Origin::Foreign { fifo })];
     let flags = any::<(u64, bool, bool)>();
     let shim = (process(), origin, cgroups());
-    let parts = (id(), flags, path(), runtime(), stdio(), mode(), shim, stamp(), cleanup());
-    parts.prop_map(|(id, (generation, auto_remove, kill), bundle, runtime, stdio, mode, shim, created, cleanup)| {
+    let parts = (id(), flags, workload(), (policy(), any::<u64>()), stdio(), mode(), shim, stamp(), cleanup());
+    parts.prop_map(|(id, (generation, auto_remove, kill), workload, again, stdio, mode, shim, created, cleanup)| {
         let (shim, origin, cgroups) = shim;
         let on_shim_death = on_shim_death(kill);
         Launch {
             id,
             generation,
-            workload: Workload::Oci { bundle, runtime },
+            workload,
             stdio,
             mode,
             auto_remove,
@@ -125,8 +172,8 @@ pub fn launch() -> impl Strategy<Value = Launch> {
             cgroups,
             created,
             cleanup,
-            restart: RestartPolicy::No,
-            timeout_ms: Launch::TIMEOUT_MS,
+            restart: again.0,
+            timeout_ms: again.1,
         }
     })
 }
@@ -134,8 +181,8 @@ pub fn launch() -> impl Strategy<Value = Launch> {
 pub fn init() -> impl Strategy<Value = Init> {
     let executable = any::<Option<(u64, u64)>>();
     let executable = executable.prop_map(|file| file.map(|(device, inode)| Executable { device, inode }));
-    let parts = (id(), any::<u64>(), process(), cgroups(), (stamp(), executable), process(), runtime(), path());
-    parts.prop_map(|(id, generation, process, cgroups, (ready, executable), shim, runtime, bundle)| Init {
+    let parts = (id(), any::<u64>(), process(), cgroups(), (stamp(), executable), process(), workload());
+    parts.prop_map(|(id, generation, process, cgroups, (ready, executable), shim, workload)| Init {
         id,
         generation,
         process,
@@ -143,7 +190,7 @@ pub fn init() -> impl Strategy<Value = Init> {
         ready,
         executable,
         shim,
-        workload: Workload::Oci { bundle, runtime },
+        workload,
     })
 }
 
@@ -176,18 +223,19 @@ pub fn exit_record() -> impl Strategy<Value = ExitRecord> {
 
 fn launch_request() -> impl Strategy<Value = LaunchRequest> {
     let parts = (id(), path(), runtime(), stdio(), mode(), any::<(bool, bool, Option<u64>)>(), cleanup());
-    parts.prop_map(|(id, bundle, runtime, stdio, mode, (auto_remove, kill, timeout_ms), cleanup)| LaunchRequest {
+    let parts = (parts, policy(), option::of(program()));
+    parts.prop_map(|((id, bundle, runtime, stdio, mode, flags, cleanup), restart, program)| LaunchRequest {
         id,
         bundle,
         runtime,
         stdio,
         mode,
-        auto_remove,
-        on_shim_death: on_shim_death(kill),
-        timeout_ms,
+        auto_remove: flags.0,
+        on_shim_death: on_shim_death(flags.1),
+        timeout_ms: flags.2,
         cleanup,
-        restart: RestartPolicy::No,
-        program: None,
+        restart,
+        program,
     })
 }
 

@@ -2,12 +2,14 @@
 
 use super::{
     gc::{figures, finding, info as gc_info, why},
-    id, path, source,
+    id, path, policy, source,
     stats::{container as container_stats, node as node_stats},
     status, time, usage,
 };
 use proptest::{collection::vec, option, prelude::*};
-use sexton_common::wire::{ApiError, ContainerInfo, ErrorCode, Event, EventKind, Launched, Node, Reply, State};
+use sexton_common::wire::{
+    ApiError, ContainerInfo, ErrorCode, Event, EventKind, LastRun, Launched, Node, Reply, RestartInfo, State,
+};
 
 pub fn state() -> impl Strategy<Value = State> {
     use State as S;
@@ -27,41 +29,58 @@ pub fn state() -> impl Strategy<Value = State> {
     )
 }
 
+fn restart() -> impl Strategy<Value = RestartInfo> {
+    let last = (any::<u64>(), status(), option::of(time()));
+    let last = last.prop_map(|(generation, status, exited_at)| LastRun { generation, status, exited_at });
+    let parts = (policy(), any::<(u32, bool, Option<String>)>(), option::of(time()), option::of(last));
+    parts.prop_map(|(policy, (count, stopped_by_user, failure), next_start, last)| RestartInfo {
+        policy,
+        count,
+        next_start,
+        stopped_by_user,
+        last,
+        failure,
+    })
+}
+
 fn info() -> impl Strategy<Value = ContainerInfo> {
     let pids = any::<(u64, Option<u32>, Option<u32>)>();
     let end = (option::of(status()), option::of(source()), any::<Option<bool>>());
     let times = (time(), option::of(time()), option::of(time()), any::<(Option<u64>, Option<u64>)>());
     let whence = (path(), path(), any::<(bool, bool, u32, Option<String>)>());
     let used = (option::of(usage()), any::<(Option<u64>, Option<u64>)>());
-    (id(), state(), pids, end, times, whence, used).prop_map(|(id, state, pids, end, times, whence, used)| {
-        let (bundle, runtime, (auto_remove, foreign, attempts, in_the_way)) = whence;
-        ContainerInfo {
-            id,
-            generation: pids.0,
-            state,
-            pid: pids.1,
-            shim_pid: pids.2,
-            status: end.0,
-            source: end.1,
-            oom_killed: end.2,
-            created_at: times.0,
-            started_at: times.1,
-            exited_at: times.2,
-            ran_ns: times.3.0,
-            bundle,
-            runtime,
-            auto_remove,
-            foreign,
-            attempts,
-            in_the_way,
-            usage: used.0,
-            memory_peak: used.1.0,
-            cpu_ns: used.1.1,
-            started_ns: times.3.1,
-            command: Vec::new(),
-            restart: None,
-        }
-    })
+    let again = (vec(any::<String>(), 0..3), option::of(restart()));
+    (id(), state(), pids, end, times, whence, used, again).prop_map(
+        |(id, state, pids, end, times, whence, used, again)| {
+            let (bundle, runtime, (auto_remove, foreign, attempts, in_the_way)) = whence;
+            ContainerInfo {
+                id,
+                generation: pids.0,
+                state,
+                pid: pids.1,
+                shim_pid: pids.2,
+                status: end.0,
+                source: end.1,
+                oom_killed: end.2,
+                created_at: times.0,
+                started_at: times.1,
+                exited_at: times.2,
+                ran_ns: times.3.0,
+                bundle,
+                runtime,
+                auto_remove,
+                foreign,
+                attempts,
+                in_the_way,
+                usage: used.0,
+                memory_peak: used.1.0,
+                cpu_ns: used.1.1,
+                started_ns: times.3.1,
+                command: again.0,
+                restart: again.1.map(Box::new),
+            }
+        },
+    )
 }
 
 pub fn reply() -> impl Strategy<Value = Reply> {

@@ -33,7 +33,7 @@ pub struct Program {
     /// Who runs it: `NAME`, `UID`, either with `:GROUP` or `:GID`; the shim's user if `None`.
     #[serde(default)]
     pub user: Option<String>,
-    /// Its cgroup, as a path below the root of every hierarchy; one of its own below the shim's if `None`.
+    /// The cgroup below which it gets one of its own, as a path from the root of every hierarchy; the shim's if `None`.
     #[serde(default)]
     pub cgroup: Option<PathBuf>,
 }

@@ -33,8 +33,8 @@ the file and to the FIFO that this line names.
   --env NAME=VALUE         of a program: one more variable; may be repeated
   --cwd DIR                of a program: its working directory (/)
   --user USER              of a program: who runs it, NAME or UID, with :GROUP or :GID if wanted (this user)
-  --cgroup PATH            of a program: its cgroup, below the root of every hierarchy (one of its own below this
-                           command's)
+  --cgroup PATH            of a program: the cgroup below which it gets its own, `sexton-ID`, a path from the root of
+                           every hierarchy (this command's)
   --bundle DIR             its OCI bundle, the directory with config.json
   --runtime PROGRAM        who creates it (runc)
   --runtime-root DIR       where the runtime keeps its state (the runtime's default)

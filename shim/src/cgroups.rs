@@ -14,12 +14,11 @@ use std::{
     time::Instant,
 };
 
-/// Where the program's cgroup will be, so that it is new: what is there already may have others in it, and whatever is in a
-/// container's cgroup is killed after its end. Then it is a child of that.
-pub fn settled(program: &Program, own: &[CgroupDir], id: &ContainerId) -> io::Result<Option<PathBuf>> {
-    let Some(path) = &program.cgroup else { return Ok(None) };
-    let taken = cgroup::of_program(own, Some(path), id)?.iter().any(|cgroup| cgroup.dir.exists());
-    Ok(Some(if taken { path.join(cgroup::child_name(id)) } else { path.clone() }))
+/// Where the program's cgroup will be: a child, by its own name, of the one that was asked for. Whatever is below a container's
+/// cgroup is killed after its end: who asks for the same one must be beside it. Asked again, for its next run, it is the same.
+pub fn settled(program: &Program, id: &ContainerId) -> Option<PathBuf> {
+    let name = cgroup::child_name(id);
+    program.cgroup.as_ref().map(|path| if path.ends_with(&name) { path.clone() } else { path.join(name) })
 }
 
 /// Makes them and moves `pid` there; all directories that are new go to `made`. In hierarchies where that cannot be done the
@@ -94,4 +93,21 @@ fn make(cgroup: &CgroupDir, dir: &Path, made: &mut Vec<CgroupDir>) -> io::Result
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_below_another() {
+        let of = |path: &str, id: &str| {
+            let program = Program { cgroup: Some(path.into()), ..Program::default() };
+            settled(&program, &id.parse().unwrap()).unwrap()
+        };
+        let (a, b) = (of("/jobs", "a"), of("/jobs", "b"));
+        assert_eq!((a.as_path(), b.as_path()), (Path::new("/jobs/sexton-a"), Path::new("/jobs/sexton-b")));
+        assert_eq!(of("/jobs/sexton-a", "a"), a, "its next run");
+        assert_eq!(settled(&Program::default(), &"a".parse().unwrap()), None);
+    }
 }

@@ -55,7 +55,7 @@ pub fn launch(mut plan: Plan, home: Home) -> Result<(Launched, Watch), Failed> {
     }
     let own = cgroup::own().map_err(failed)?;
     if let Workload::Process(program) = &mut plan.workload {
-        program.cgroup = cgroups::settled(program, &own, &plan.id).map_err(failed)?;
+        program.cgroup = cgroups::settled(program, &plan.id);
     }
     let created = Stamp::now();
     let launch = Launch {

@@ -174,24 +174,26 @@ fn cgroups_are_what_was_asked() {
     node.wait_state(&id, State::Stopped);
     assert!(found.iter().all(|cgroup| !cgroup.dir.exists()), "{found:?}");
 
-    // Missing: it is made, and it is its own.
+    // Missing: it is made.
     let parent = Parent::new(&format!("{}top", node.prefix()));
     let top = parent.0[0].file_name().unwrap().to_str().unwrap().to_owned();
     for (name, path) in [("given", format!("/{top}/jobs")), ("relative", format!("{top}/jobs"))] {
         let id = node.id(name);
         let (_, found) = sleeping(&node, &id, Some(&path));
-        assert!(all_end_in(&found, &format!("{top}/jobs")), "{found:?}");
-        // It is there by now: another one gets a child of it.
+        assert!(all_end_in(&found, &format!("{top}/jobs/sexton-{id}")), "{found:?}");
+        // Another one is beside it, and what ends the one leaves the other alone.
         let second = node.id("second");
-        let (_, below) = sleeping(&node, &second, Some(&path));
-        assert!(all_end_in(&below, &format!("{top}/jobs/sexton-{second}")), "{below:?}");
+        let (pid, beside) = sleeping(&node, &second, Some(&path));
+        assert!(all_end_in(&beside, &format!("{top}/jobs/sexton-{second}")), "{beside:?}");
+        node.kill(&id, 9);
+        node.wait_state(&id, State::Stopped);
+        assert!(node.record(&second).is_none() && !proc::is_dead(pid));
         node.kill(&second, 9);
         node.wait_state(&second, State::Stopped);
         node.remove(&second, false).unwrap();
-        node.kill(&id, 9);
-        node.wait_state(&id, State::Stopped);
-        assert!(found.iter().chain(&below).all(|cgroup| !cgroup.dir.exists()), "{found:?}");
+        assert!(found.iter().chain(&beside).all(|cgroup| !cgroup.dir.exists()), "{found:?}");
     }
+    parent.0.iter().for_each(|dir| drop(fs::remove_dir(dir.join("jobs"))));
     drop(parent);
 
     // One that was there before: whoever is in it stays alive.

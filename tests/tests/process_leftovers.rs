@@ -261,7 +261,7 @@ fn a_scan_takes_nothing_of_the_living() {
     node.start_daemon();
     let [runs, waits] = ["runs", "waits"].map(|name| node.id(name));
     node.run_sh(&runs, "exec sleep 100000");
-    let path = format!("/{}top/x", node.prefix());
+    let path = format!("/{}top", node.prefix());
     let given = |program: &mut sexton_common::workload::Program| program.cgroup = Some(path.clone().into());
     let launched = node.launch_program(&waits, Mode::Create, &["true"], given).unwrap();
     let cgroups = cgroup::of_process(launched.pid).unwrap();

@@ -18,7 +18,7 @@ pub struct ProgramOptions {
     /// Who runs it: NAME or UID, with :GROUP or :GID if wanted [default: as sextond]
     #[arg(short, long, value_name = "USER", conflicts_with = "bundle")]
     user: Option<String>,
-    /// Its cgroup, a path below the root of every hierarchy [default: one of its own below sextond's]
+    /// The cgroup, a path below the root of every hierarchy, in which it gets one of its own [default: sextond's]
     #[arg(long, value_name = "PATH", conflicts_with = "bundle")]
     cgroup: Option<PathBuf>,
     /// The program and its arguments, after --

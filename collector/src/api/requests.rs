@@ -112,6 +112,8 @@ async fn one(
             Request::Restart { id, signal, timeout_ms } => {
                 overseer.found(&id).await?;
                 let timeout = Duration::from_millis(timeout_ms);
+                // Before it is stopped: what cannot be started again is better left running.
+                let _place = node::admit(&overseer.cx, &id).await?;
                 overseer.instances.restart(&id, known(signal)?, timeout).await.map(Reply::Launched)
             }
             Request::Kill { id, signal } => {

@@ -90,6 +90,22 @@ impl Inner {
         container
     }
 
+    /// A container that comes back as it is without that run: as the last one that ended has left it.
+    fn without(&self, run: &ContainerInfo) -> Option<ContainerInfo> {
+        let last = self.restarts.get(&run.id)?.last.as_ref()?;
+        Some(self.complete(ContainerInfo {
+            generation: last.generation,
+            state: State::Stopped,
+            status: Some(last.status),
+            created_at: run.created_at,
+            exited_at: last.exited_at,
+            bundle: run.bundle.clone(),
+            runtime: run.runtime.clone(),
+            command: run.command.clone(),
+            ..ContainerInfo::pending(run.id.clone())
+        }))
+    }
+
     fn is_pending(&self, id: &ContainerId) -> bool {
         self.containers.get(id).is_some_and(|info| info.state == State::Pending)
     }
@@ -188,9 +204,22 @@ impl Board {
     /// A run of which nobody was told.
     pub fn forget(&self, id: &ContainerId, generation: u64) {
         let mut inner = self.lock();
-        if let Some(shown) = inner.containers.get(id).filter(|shown| shown.generation == generation).cloned() {
-            inner.containers.remove(id);
-            inner.tell(&shown, true);
+        if let Some(run) = inner.containers.get(id).filter(|shown| shown.generation == generation).cloned() {
+            let last = inner.without(&run);
+            match last {
+                Some(last) => drop(inner.containers.insert(id.clone(), Arc::new(last))),
+                None => drop(inner.containers.remove(id)),
+            }
+            inner.tell(&run, true);
+        }
+    }
+
+    /// A run that was told of, and whose launch came to nothing: its container is still there if it had others.
+    pub fn undone(&self, run: ContainerInfo) {
+        if self.lock().without(&run).is_some() {
+            self.forget(&run.id, run.generation);
+        } else {
+            self.publish(EventKind::Removed, run);
         }
     }
 
@@ -252,13 +281,16 @@ impl Board {
         (inner.containers.len(), inner.seq)
     }
 
-    /// The exit of a run that has been removed since, if that was not long ago.
+    /// The exit of a run that has been removed since, if that was not long ago, or that was the one before the present one.
     pub fn exited_lately(&self, id: &ContainerId, generation: u64) -> Option<ContainerInfo> {
         let inner = self.lock();
         let is = |e: &&Arc<Event>| {
             e.kind == EventKind::Exited && e.container.id == *id && e.container.generation == generation
         };
-        inner.ring.iter().rev().find(is).map(|event| event.container.clone())
+        let told = inner.ring.iter().rev().find(is).map(|event| event.container.clone());
+        // Told by an earlier collector, perhaps; how it ended is durable.
+        let before = || inner.without(inner.containers.get(id)?).filter(|last| last.generation == generation);
+        told.or_else(|| Some(ContainerInfo { state: State::Stopped, ..before()? }))
     }
 
     /// What comes after `seen`.
@@ -331,6 +363,52 @@ pub mod tests {
         let id = "c".parse().unwrap();
         assert!(board.exited_lately(&id, 1).is_some());
         assert!(board.exited_lately(&id, 2).is_none());
+    }
+
+    #[test]
+    fn a_launch_that_was_undone_leaves_what_comes_back_where_it_was() {
+        let board = Board::default();
+        let id: ContainerId = "c".parse().unwrap();
+        let run = |generation| ContainerInfo { generation, pid: Some(7), ..info("c") };
+        let last =
+            sexton_common::wire::LastRun { generation: 1, status: sexton_common::ExitStatus::Code(3), exited_at: None };
+        let restart = |last| RestartInfo {
+            policy: "always".parse().unwrap(),
+            count: 1,
+            next_start: None,
+            stopped_by_user: false,
+            last,
+            failure: None,
+        };
+        for told in [true, false] {
+            board.restart_is(&id, Some(restart(Some(last.clone()))));
+            board.publish(EventKind::Started, run(2));
+            let (seen, before) = (board.watch(&id), board.snapshot().0);
+            match told {
+                true => board.undone(run(2)),
+                false => board.forget(&id, 2),
+            }
+            assert!(seen.borrow().gone);
+            let shown = board.get(&id).unwrap();
+            assert_eq!((shown.generation, shown.state, shown.pid), (1, State::Stopped, None));
+            assert_eq!(shown.status, Some(sexton_common::ExitStatus::Code(3)), "as the last one ended");
+            assert!(matches!(board.after(before), Next::Wait), "nothing was removed");
+            board.restart_is(&id, None);
+            board.publish(EventKind::Removed, run(3));
+        }
+        // Whoever asks late how the one before ended: no event tells.
+        board.restart_is(&id, Some(restart(Some(last.clone()))));
+        board.publish(EventKind::Started, run(2));
+        let before = board.exited_lately(&id, 1).unwrap();
+        assert_eq!((before.generation, before.pid, before.status), (1, None, Some(last.status)));
+        assert!(board.exited_lately(&id, 2).is_none());
+        board.restart_is(&id, None);
+        board.publish(EventKind::Removed, run(3));
+        // The first run of all.
+        board.restart_is(&id, Some(restart(None)));
+        board.publish(EventKind::Started, run(2));
+        board.undone(run(2));
+        assert!(board.get(&id).is_none());
     }
 
     #[tokio::test]

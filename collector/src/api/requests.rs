@@ -204,6 +204,10 @@ async fn wait(overseer: &Overseer, id: sexton_common::ContainerId, generation: O
         let info = overseer.cx.board.exited_lately(&id, generation).ok_or_else(|| no_such(id.as_str()))?;
         return Ok(Reply::Container(Box::new(info)));
     }
+    if let Some(info) = now.as_ref().filter(|info| generation.is_some() && info.status.is_some()) {
+        // The task of that name may be its next run's by now, which is not on the board yet.
+        return Ok(Reply::Container(Box::new(info.as_ref().clone())));
+    }
     match (overseer.wish(&id, WishKind::Wait).await, now) {
         // It has no run any more, and how the last one ended is known all the same.
         (Err(e), Some(info)) if e.code == ErrorCode::NoSuchContainer && info.status.is_some() => {

@@ -138,7 +138,11 @@ impl Task {
             EventKind::Started => info.state = State::Running,
             _ => {}
         }
-        self.cx.board.publish(kind, info);
+        match (kind, &self.verdict) {
+            // Its launch was undone.
+            (EventKind::Removed, None) => self.cx.board.undone(info),
+            _ => self.cx.board.publish(kind, info),
+        }
     }
 
     /// Its status is on disk: nobody needs to hold its pidfd, or its zombie.

@@ -238,6 +238,8 @@ impl Task {
                 Step::Create if self.not_before > now => return Step::Until(self.not_before),
                 Step::Create => {
                     self.instance.last = seen.ended.or(self.instance.last);
+                    // If nothing comes of it, that is how it is shown.
+                    self.show(None);
                     let (backend, launch) = (self.backend.clone(), self.instance.launch.clone());
                     self.creating = Some(Box::pin(async move { backend.create(&launch).await }));
                 }

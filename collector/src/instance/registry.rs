@@ -78,11 +78,25 @@ impl Around {
     }
 }
 
+/// Where one takes its orders.
+#[derive(Clone, Debug)]
+struct Mailbox {
+    orders: mpsc::Sender<Order>,
+    /// Cancelled once nothing is done for it any more.
+    ended: CancellationToken,
+}
+
+impl Mailbox {
+    fn is_open(&self) -> bool {
+        !self.orders.is_closed()
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Instances {
     around: Arc<Around>,
-    map: Arc<Mutex<HashMap<ContainerId, mpsc::Sender<Order>>>>,
+    map: Arc<Mutex<HashMap<ContainerId, Mailbox>>>,
     /// Of an earlier collector, until it is known whether their runs are there.
     found: Mutex<HashMap<ContainerId, Instance>>,
     /// Those whose instance could not be read.
@@ -98,7 +112,7 @@ impl Instances {
         Self { around: Arc::new(around), map: Arc::default(), found: Mutex::new(instances), spoilt }
     }
 
-    fn map(&self) -> MutexGuard<'_, HashMap<ContainerId, mpsc::Sender<Order>>> {
+    fn map(&self) -> MutexGuard<'_, HashMap<ContainerId, Mailbox>> {
         self.map.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -109,7 +123,7 @@ impl Instances {
     /// A run of a container is there, and is on the board: somebody sees to it that it comes back, if it does.
     pub fn adopt(&self, launch: &Launch) {
         let comes_back = launch.restart.comes_back() && !launch.auto_remove && launch.origin == Origin::Sexton;
-        if self.map().contains_key(&launch.id) {
+        if self.map().get(&launch.id).is_some_and(Mailbox::is_open) {
             return;
         }
         if let Some(instance) = self.take_found(&launch.id) {
@@ -131,7 +145,7 @@ impl Instances {
     /// Whether a container has an instance, though perhaps no run.
     #[must_use]
     pub fn has(&self, id: &ContainerId) -> bool {
-        self.map().get(id).is_some_and(|orders| !orders.is_closed()) || self.found().contains_key(id)
+        self.map().get(id).is_some_and(Mailbox::is_open) || self.found().contains_key(id)
     }
 
     /// Waits until what is known of an adopted container is durable, or its disk has been tried.
@@ -173,22 +187,40 @@ impl Instances {
     fn spawn(&self, instance: Instance, found: bool, first: Option<Order>) -> Option<Option<Order>> {
         let id = instance.id.clone();
         let (orders, inbox) = mpsc::channel(MAILBOX);
-        {
+        let ended = CancellationToken::new();
+        let earlier = {
             let mut map = self.map();
-            if map.get(&id).is_some_and(|orders| !orders.is_closed()) {
+            if map.get(&id).is_some_and(Mailbox::is_open) {
                 return Some(first);
             }
-            map.insert(id.clone(), orders.clone());
-        }
-        let mut task = Task::new(self.around.clone(), instance, inbox);
-        if found {
-            task.take_up();
-        }
+            map.insert(id.clone(), Mailbox { orders: orders.clone(), ended: ended.clone() })
+        };
+        let around = self.around.clone();
+        let begin = move || {
+            let mut task = Task::new(around, instance, inbox);
+            if found {
+                task.take_up();
+            }
+            task
+        };
+        // What is known of the one that had the name is still being removed: by its name.
+        let begun = match earlier {
+            Some(earlier) => Err((earlier.ended, begin)),
+            None => Ok(begin()),
+        };
         let map = self.map.clone();
         self.around.tasks.spawn(async move {
+            let _ended = ended.drop_guard();
+            let task = match begun {
+                Ok(task) => task,
+                Err((earlier, begin)) => {
+                    earlier.cancelled().await;
+                    begin()
+                }
+            };
             task.run(first).await;
             let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
-            if map.get(&id).is_some_and(|there| there.same_channel(&orders)) {
+            if map.get(&id).is_some_and(|there| there.orders.same_channel(&orders)) {
                 map.remove(&id);
             }
         });
@@ -213,7 +245,7 @@ impl Instances {
         order: impl FnOnce(oneshot::Sender<T>) -> Order,
     ) -> Result<Option<T>, ApiError> {
         let (reply, answer) = oneshot::channel();
-        let has = self.map().get(id).is_some_and(|orders| !orders.is_closed());
+        let has = self.map().get(id).is_some_and(Mailbox::is_open);
         if has || !self.backend(id).state(id).is_some_and(|state| states.contains(&state)) {
             return self.give(id, order(reply), answer).await;
         }
@@ -239,7 +271,7 @@ impl Instances {
         order: Order,
         answer: oneshot::Receiver<T>,
     ) -> Result<Option<T>, ApiError> {
-        let Some(orders) = self.map().get(id).cloned() else { return Ok(None) };
+        let Some(Mailbox { orders, .. }) = self.map().get(id).cloned() else { return Ok(None) };
         match orders.try_send(order) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
@@ -358,6 +390,11 @@ impl Instances {
         }
         if go.is_some() {
             self.order(id, |done| Order::Removed { done }).await?;
+            // It takes no orders while it removes its own file.
+            let closed = self.map().get(id).filter(|mailbox| !mailbox.is_open()).map(|mailbox| mailbox.ended.clone());
+            if let Some(ended) = closed {
+                ended.cancelled().await;
+            }
         }
         Ok(())
     }

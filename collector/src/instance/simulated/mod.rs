@@ -164,6 +164,10 @@ impl Book for Mortal {
 
     fn remove<'a>(&'a self, id: &'a ContainerId) -> Doing<'a, ()> {
         self.doing(Box::pin(async move {
+            let time = (self.machine.slow)(id);
+            if !time.is_zero() {
+                sleep(time).await;
+            }
             self.machine.disk.lock().unwrap().remove(id);
             Ok(())
         }))

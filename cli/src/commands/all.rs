@@ -123,7 +123,9 @@ pub fn code(failed: &BTreeMap<ContainerId, u8>) -> u8 {
 
 /// Whether it lives, or is about to.
 pub fn is_alive(container: &ContainerInfo) -> bool {
-    container.status.is_none() || container.state == State::Restarting
+    // Also what is in GC: it is started as soon as it is clean.
+    let comes = container.restart.as_ref().is_some_and(|restart| restart.next_start.is_some());
+    container.status.is_none() || container.state == State::Restarting || comes
 }
 
 /// Those that live.
@@ -200,6 +202,16 @@ mod tests {
         assert!(is_alive(&running("c")));
         let ended = stopped("c", ExitStatus::Code(0));
         assert!(!is_alive(&ended) && !is_alive(&ContainerInfo { state: State::Gc, ..ended.clone() }));
-        assert!(is_alive(&ContainerInfo { state: State::Restarting, ..ended }));
+        assert!(is_alive(&ContainerInfo { state: State::Restarting, ..ended.clone() }));
+        let restart = |next_start| sexton_common::wire::RestartInfo {
+            policy: sexton_common::restart::RestartPolicy::Always,
+            count: 1,
+            next_start,
+            stopped_by_user: false,
+            last: None,
+            failure: None,
+        };
+        let in_gc = |next| ContainerInfo { state: State::Gc, restart: Some(Box::new(restart(next))), ..ended.clone() };
+        assert!(!is_alive(&in_gc(None)) && is_alive(&in_gc(Some(sexton_common::WallTime(1)))));
     }
 }

@@ -101,7 +101,9 @@ impl Node {
 
 /// Whether it takes a place: it runs, or is about to.
 fn counts(info: &ContainerInfo) -> bool {
-    info.status.is_none() || info.state == State::Restarting
+    // Also what is in GC: it is started as soon as it is clean.
+    let comes = info.restart.as_ref().is_some_and(|restart| restart.next_start.is_some());
+    info.status.is_none() || info.state == State::Restarting || comes
 }
 
 /// A place for a container that is to be started: ask before each start, and keep it until the container is on the

@@ -10,11 +10,11 @@ use sexton_common::{
 use sexton_tests::{
     LONG, Node, leftovers, proc,
     restarts::{Comer, QUICK, generations, told},
-    skipped, wait_for,
+    skipped, wait::wait_some, wait_for,
 };
 use std::{fs, path::PathBuf};
 
-const SLEEPS: &str = "test -e /gate/end && exit 3; exec /bin/sleep 100000";
+const SLEEPS: &str = "test -e /gate/end && exit 3; : > /gate/stays; exec /bin/sleep 100000";
 
 fn node() -> Node {
     Node::configured(&format!("{QUICK}[exit]\nbackoff_first = \"100ms\"\nbackoff_max = \"200ms\"\n"))
@@ -79,6 +79,7 @@ fn each_policy_after_it_ran_after_it_ended_and_after_it_was_stopped() {
         comer.wait_runs(1);
         if *what == "stopped" {
             node.stop(&comer.id).unwrap();
+            node.wait_rest(&comer.id);
         }
     }
     // Those that have ended are at rest, or on and on.
@@ -86,7 +87,8 @@ fn each_policy_after_it_ran_after_it_ended_and_after_it_was_stopped() {
         match (*policy, *what) {
             ("always" | "unless-stopped" | "on-failure", "ended") => {
                 fs::remove_file(comer.share().join("end")).unwrap();
-                node.wait_shown(&comer.id, "stays", |info| info.state == State::Running && comer.runs() > 1);
+                wait_for("one that stays", LONG, || comer.share().join("stays").exists());
+                node.wait_state(&comer.id, State::Running);
             }
             (_, "ended") => drop(node.wait_rest(&comer.id)),
             _ => {}
@@ -120,9 +122,11 @@ fn each_policy_after_it_ran_after_it_ended_and_after_it_was_stopped() {
             continue;
         }
         comer.wait_runs(before + 1);
-        let info = node.wait_shown(&comer.id, "runs", |info| info.state == State::Running);
+        let info = node.wait_shown(&comer.id, "runs", |info| {
+            info.state == State::Running && info.restart.as_ref().is_some_and(|restart| restart.next_start.is_none())
+        });
         let restart = info.restart.unwrap();
-        assert!(!restart.stopped_by_user && restart.next_start.is_none(), "{name:?}: {restart:?}");
+        assert!(!restart.stopped_by_user, "{name:?}: {restart:?}");
         let lost = restart.last.unwrap().status;
         if *what == "ran" {
             let reason = UnknownReason::ShimAndCollectorKilled;
@@ -163,7 +167,7 @@ fn what_was_registered_is_cleaned_before_the_new_start() {
     comer.wait_runs(1);
     let events_before = comer.runs();
     reboot(&mut node, &[launched]);
-    let entry = node.wait_gc(&comer.id);
+    let entry = wait_some("an entry", LONG, || node.gc_list().into_iter().find(|entry| entry.id == comer.id));
     assert!(entry.earlier_boot, "{entry:?}");
     wait_for("a second attempt", LONG, || fs::read_to_string(&said).unwrap_or_default().lines().count() >= 2);
     let info = node.wait_shown(&comer.id, "waits", |info| info.restart.is_some());
@@ -196,6 +200,7 @@ fn a_name_without_a_run_is_taken() {
     comer.launch(&node, "unless-stopped");
     comer.wait_runs(1);
     node.stop(&comer.id).unwrap();
+    node.wait_rest(&comer.id);
     reboot(&mut node, &[]);
     assert_eq!(node.wait_rest(&comer.id).status, Some(sexton_tests::node_api::killed_by(15)));
     let refused = node.launch(comer.request(&node, "no")).unwrap_err();

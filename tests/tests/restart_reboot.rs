@@ -10,7 +10,9 @@ use sexton_common::{
 use sexton_tests::{
     LONG, Node, leftovers, proc,
     restarts::{Comer, QUICK, generations, told},
-    skipped, wait::wait_some, wait_for,
+    skipped,
+    wait::wait_some,
+    wait_for,
 };
 use std::{fs, path::PathBuf};
 

@@ -109,7 +109,7 @@ impl Instances {
     /// A run of a container is there, and is on the board: somebody sees to it that it comes back, if it does.
     pub fn adopt(&self, launch: &Launch) {
         let comes_back = launch.restart.comes_back() && !launch.auto_remove && launch.origin == Origin::Sexton;
-        if self.map().contains_key(&launch.id) {
+        if self.map().get(&launch.id).is_some_and(|orders| !orders.is_closed()) {
             return;
         }
         if let Some(instance) = self.take_found(&launch.id) {

@@ -57,6 +57,8 @@ pub struct Task {
     /// Not tried before, in nanoseconds since boot, and how long the last pause was.
     not_before: u64,
     pause: Duration,
+    /// How long the last one before a creation was.
+    retry: Duration,
 }
 
 impl Task {
@@ -81,6 +83,7 @@ impl Task {
             done: Vec::new(),
             not_before: 0,
             pause: Duration::ZERO,
+            retry: Duration::ZERO,
         }
     }
 
@@ -197,7 +200,12 @@ impl Task {
                 step = self.settle() => step,
             };
             let until = match wait {
-                Step::Finish => break,
+                Step::Finish => {
+                    if self.forget().await && self.goes_on().await {
+                        continue;
+                    }
+                    return;
+                }
                 Step::Until(at) => Some(self.around.instant(at)),
                 _ => None,
             };
@@ -216,7 +224,6 @@ impl Task {
                 () = tokio::time::sleep_until(until.unwrap_or_else(tokio::time::Instant::now)), if until.is_some() => {}
             }
         }
-        self.bury().await;
     }
 
     /// Does what follows from what is seen, until something has to happen first.
@@ -355,12 +362,15 @@ impl Task {
                 let instance = &mut self.instance;
                 instance.launch.generation = launched.generation;
                 (instance.next, instance.failure) = (Next::Run, None);
-                (self.dirty, self.not_before, self.pause) = (true, 0, Duration::ZERO);
+                (self.dirty, self.not_before, self.retry) = (true, 0, Duration::ZERO);
             }
             Err(e) => {
                 let id = &self.instance.id;
-                tracing::warn!(%id, error = %e, "it could not be started again");
-                self.instance.failure = Some(e.message.clone());
+                let known = self.instance.failure.as_deref() == Some(e.message.as_str());
+                if !known {
+                    tracing::warn!(%id, error = %e, "it could not be started again");
+                    self.instance.failure = Some(e.message.clone());
+                }
                 let nobodys = matches!(
                     e.code,
                     ErrorCode::Busy
@@ -370,12 +380,19 @@ impl Task {
                         | ErrorCode::AlreadyExists
                         | ErrorCode::ShuttingDown
                 );
-                self.dirty = true;
+                let in_gc = e.code == ErrorCode::InGc;
+                self.dirty |= !(known && nobodys && self.outcomes.is_empty());
                 if self.instance.stopped_by_user || self.instance.removing || !self.outcomes.is_empty() {
                     // Who asked for it hears of it, and asks again or not.
-                    self.instance.next = Next::Nothing { after };
+                    match self.before.take().filter(|_| in_gc) {
+                        // Nobody has asked for anything: what was to come by itself still comes.
+                        Some(before) => self.instance = *before,
+                        None => self.instance.next = Next::Nothing { after },
+                    }
                 } else if nobodys {
-                    self.pause();
+                    // What is in GC is asked for in vain at no cost.
+                    self.retry = if in_gc { FIRST_PAUSE } else { (self.retry * 2).clamp(FIRST_PAUSE, MAX_PAUSE) };
+                    self.not_before = self.around.now().boot_ns + nanos(self.retry);
                 } else {
                     let policy = self.instance.launch.restart;
                     let verdict = policy::after_failed_start(policy, tally(&self.instance), false, &self.around.rules);
@@ -535,15 +552,14 @@ impl Task {
         self.is_there() && seen.ended.is_none()
     }
 
-    /// Nothing is left of it.
-    async fn bury(mut self) {
+    /// Nothing is left of it on disk; whether the collector is still there.
+    async fn forget(&mut self) -> bool {
         let id = self.instance.id.clone();
-        self.inbox.close();
         while let Err(e) = self.around.book.remove(&id).await {
             tracing::error!(%id, error = %e, "its instance cannot be removed: tried again");
             self.pause();
             tokio::select! {
-                () = self.around.cancel.cancelled() => return,
+                () = self.around.cancel.cancelled() => return false,
                 () = tokio::time::sleep(self.pause) => {}
             }
         }
@@ -555,6 +571,33 @@ impl Task {
         for done in self.done.drain(..) {
             let _ = done.send(());
         }
+        true
+    }
+
+    /// Whether there is anything left to do for it: somebody may have come while it was forgotten, who found it there.
+    async fn goes_on(&mut self) -> bool {
+        let generation = self.seen.borrow().generation;
+        match self.inbox.try_recv() {
+            Ok(order) => self.obey(order).await,
+            Err(_) if self.is_there() && generation != self.instance.launch.generation => {
+                (self.instance.removing, self.instance.last) = (false, None);
+                self.instance.next = Next::Nothing { after: self.instance.launch.generation };
+                self.take_over(generation).await;
+            }
+            Err(_) => {
+                self.inbox.close();
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        // Nobody else watches it.
+        self.seen = watch::channel(Seen::default()).1;
+        self.around.board.tidy(&self.instance.id);
     }
 }
 

@@ -49,7 +49,9 @@ fn they_double_up_to_the_longest() {
     comer.launch(&node, "on-failure:5");
     let mut durable = Vec::new();
     for count in 1..=5 {
-        node.wait_shown(&comer.id, "counts", |info| info.restart.as_ref().is_some_and(|restart| restart.count >= count));
+        node.wait_shown(&comer.id, "counts", |info| {
+            info.restart.as_ref().is_some_and(|restart| restart.count >= count)
+        });
         durable.push(node.instance(&comer.id).unwrap().delay_ms);
     }
     node.wait_rest(&comer.id);

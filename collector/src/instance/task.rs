@@ -431,11 +431,9 @@ impl Task {
     fn refuse_in_gc(&mut self) {
         let refused = self.in_gc();
         if let Some(before) = self.before.take() {
-            (self.instance, self.dirty) = (*before, true);
+            self.instance = *before;
         }
-        for outcome in self.outcomes.drain(..) {
-            let _ = outcome.send(Err(refused.clone()));
-        }
+        (self.dirty, self.outcome) = (true, Some(Err(refused)));
     }
 
     /// Whatever was to come does not.

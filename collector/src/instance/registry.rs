@@ -243,8 +243,7 @@ impl Instances {
         match orders.try_send(order) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
-                let text = format!("container {id} is busy: too many requests wait for it; try again");
-                return Err(ApiError::new(ErrorCode::Busy, text));
+                return Err(super::busy(id));
             }
             Err(mpsc::error::TrySendError::Closed(_)) => return Ok(None),
         }

@@ -1,7 +1,7 @@
 //! One container that comes back: the only owner of its instance.
 
 use super::{
-    Around,
+    Around, MAILBOX,
     order::{Order, Outcome, STOP},
     policy::{self, Came, Stay, Tally, Verdict},
     reconcile::{Step, reconcile},
@@ -448,6 +448,11 @@ impl Task {
     async fn obey(&mut self, order: Order) {
         use super::Go;
         match order {
+            Order::Start { go, .. } | Order::Restart { go, .. } | Order::Stop { go } | Order::Remove { go, .. }
+                if self.outcomes.len() + self.held.len() >= MAILBOX =>
+            {
+                let _ = go.send(Err(super::busy(&self.instance.id)));
+            }
             Order::Start { go, outcome } | Order::Restart { go, outcome } if self.creating.is_some() => {
                 let _ = go.send(Ok(Go::Done));
                 self.outcomes.push(outcome);

@@ -1,5 +1,6 @@
 //! Whole lives of instances on simulated containers, in time that stands still: thousands at once, races, and collectors that die.
 
+mod busy;
 mod crashes;
 mod many;
 mod races;

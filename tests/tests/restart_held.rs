@@ -6,8 +6,8 @@ use sexton_common::{
     wire::{ErrorCode, Request, State},
 };
 use sexton_tests::{
-    LONG, Node, Options,
-    disk::SmallDisk,
+    LONG, Node,
+    disk::{SmallDisk, Window},
     restarts::{Comer, QUICK},
     skipped, wait_for,
 };
@@ -93,7 +93,8 @@ fn a_full_data_directory() {
     if skipped() {
         return;
     }
-    let mut node = Node::with(Options { daemon: false, config: QUICK.into() });
+    let mut node = Node::configured(QUICK);
+    node.terminate_daemon();
     let disk = SmallDisk::new(&node.layout().instances());
     node.start_daemon();
     let comer = Comer::new(&node, "c", "until test -e /gate/end; do /bin/usleep 5000; done; exit 1");
@@ -121,6 +122,40 @@ fn a_full_data_directory() {
     node.remove(&comer.id, false).unwrap();
     node.terminate_daemon();
     drop(disk);
+    node.start_daemon();
+    node.finish_all();
+}
+
+/// What is removed is gone, or somebody is told that it is not.
+#[test]
+fn a_read_only_data_directory() {
+    if skipped() {
+        return;
+    }
+    let mut node = Node::configured(QUICK);
+    node.terminate_daemon();
+    let window = Window::new(&node.layout().instances());
+    node.start_daemon();
+    let [stops, goes] = ["stops", "goes"].map(|name| Comer::new(&node, name, "exec /bin/sleep 100000"));
+    for comer in [&stops, &goes] {
+        comer.launch(&node, "always");
+        comer.wait_runs(1);
+        node.wait_state(&comer.id, State::Running);
+    }
+    window.read_only(true);
+    node.stop(&stops.id).unwrap();
+    let refused = node.remove(&goes.id, true).unwrap_err();
+    assert!(refused.code == ErrorCode::Internal && refused.message.contains("read-only"), "{refused}");
+    assert!(node.inspect(&stops.id).status.is_some());
+    window.read_only(false);
+    wait_for("its instance to go", LONG, || !node.layout().instance(&goes.id).exists());
+    wait_for("a durable stop", LONG, || node.instance(&stops.id).is_some_and(|is| is.stopped_by_user));
+    node.wait_rest(&stops.id);
+    wait_for("it is not listed", LONG, || node.list(true).iter().all(|info| info.id != goes.id));
+    assert_eq!((stops.runs(), goes.runs()), (1, 1));
+    node.remove(&stops.id, false).unwrap();
+    node.terminate_daemon();
+    drop(window);
     node.start_daemon();
     node.finish_all();
 }

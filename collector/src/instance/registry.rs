@@ -356,7 +356,7 @@ impl Instances {
             (deleted, _) => deleted?,
         }
         if go.is_some() {
-            self.order(id, |done| Order::Removed { done }).await?;
+            self.order(id, |done| Order::Removed { done }).await?.transpose()?;
         }
         Ok(())
     }

@@ -53,7 +53,7 @@ pub struct Task {
     /// Who waits for the end of a creation that is under way.
     held: Vec<GoSender>,
     /// Who waits until nothing is left of it.
-    done: Vec<oneshot::Sender<()>>,
+    done: Vec<oneshot::Sender<Result<(), ApiError>>>,
     /// Not tried before, in nanoseconds since boot, and how long the last pause was.
     not_before: u64,
     pause: Duration,
@@ -229,7 +229,9 @@ impl Task {
     /// Does what follows from what is seen, until something has to happen first.
     async fn settle(&mut self) -> Step {
         loop {
-            let written = !self.dirty || self.write().await;
+            // What is over needs no last word on disk.
+            let over = self.creating.is_none() && reconcile(&self.instance, &self.seen.borrow(), 0) == Step::Finish;
+            let written = over || !self.dirty || self.write().await;
             self.reply();
             if !written {
                 return Step::Until(self.not_before);
@@ -309,6 +311,10 @@ impl Task {
     }
 
     fn pause(&mut self) {
+        if self.not_before > self.around.now().boot_ns {
+            // Somebody asked in between.
+            return;
+        }
         self.pause = (self.pause * 2).clamp(FIRST_PAUSE, MAX_PAUSE);
         self.not_before = self.around.now().boot_ns + nanos(self.pause);
     }
@@ -560,9 +566,13 @@ impl Task {
         let id = self.instance.id.clone();
         while let Err(e) = self.around.book.remove(&id).await {
             tracing::error!(%id, error = %e, "its instance cannot be removed: tried again");
+            for done in self.done.drain(..) {
+                let _ = done.send(Err(e.clone()));
+            }
             self.pause();
             tokio::select! {
                 () = self.around.cancel.cancelled() => return false,
+                Some(order) = self.inbox.recv() => self.obey(order).await,
                 () = tokio::time::sleep(self.pause) => {}
             }
         }
@@ -572,7 +582,7 @@ impl Task {
             self.around.board.publish(EventKind::Removed, info.as_ref().clone());
         }
         for done in self.done.drain(..) {
-            let _ = done.send(());
+            let _ = done.send(Ok(()));
         }
         true
     }

@@ -339,7 +339,9 @@ impl Instances {
                         ..e
                     });
                 }
-                other => drop(other?),
+                other => {
+                    other?;
+                }
             }
         }
         self.backend(id).kill(id, signal).await

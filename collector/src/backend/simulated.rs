@@ -11,7 +11,7 @@ mod tests;
 mod world;
 
 use crate::stats::Sampler;
-pub use script::{Creation, Plan, chance};
+pub use script::{Creation, Plan, chance, launch};
 pub use world::Figures;
 
 use super::{Backend, Doing, Seen};

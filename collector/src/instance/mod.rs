@@ -30,6 +30,7 @@ mod shown;
 #[cfg(test)]
 mod simulated;
 mod task;
+mod users;
 
 pub use book::{Disk, Found};
 pub use order::{Go, Order};

@@ -175,10 +175,7 @@ impl Board {
         let mut inner = self.lock();
         match restart {
             Some(restart) => drop(inner.restarts.insert(id.clone(), restart)),
-            None => {
-                inner.restarts.remove(id);
-                inner.watchers.remove(id);
-            }
+            None => drop(inner.restarts.remove(id)),
         }
         if let Some(shown) = inner.containers.get(id).map(|shown| shown.as_ref().clone()) {
             let shown = inner.complete(shown);
@@ -199,6 +196,14 @@ impl Board {
         let mut inner = self.lock();
         let now = inner.containers.get(id).map(|info| seen(info)).unwrap_or_default();
         inner.watchers.entry(id.clone()).or_insert_with(|| watch::channel(now).0).subscribe()
+    }
+
+    /// Nobody watches it any more, perhaps.
+    pub fn tidy(&self, id: &ContainerId) {
+        let mut inner = self.lock();
+        if inner.watchers.get(id).is_some_and(watch::Sender::is_closed) {
+            inner.watchers.remove(id);
+        }
     }
 
     /// A run of which nobody was told.

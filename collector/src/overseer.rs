@@ -69,6 +69,7 @@ impl Overseer {
                 tasks: tasks.clone(),
                 cancel: cx.cancel.clone(),
                 changed: cx.node.changed(),
+                cleaned: cx.gc.gone.subscribe(),
                 clock: Stamp::now,
             };
             let instances = Instances::new(around, found);

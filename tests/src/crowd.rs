@@ -1,19 +1,17 @@
 //! Many containers at little cost: the facts of each, a process for each that runs, and one shim for all.
 
-use crate::{node::Node, proc, wait::LONG, wait::wait_for};
+use crate::{node::Node, played::facts, proc, wait::LONG, wait::wait_for};
 use rustix::fs::{CWD, FileType, Mode as Bits, mknodat};
 use sexton_common::{
     ContainerId, ExitRecord, ExitStatus, Init, Launch, ProcessIdentity, Source, Stamp,
     durable::{self, Fact},
-    launch::{Clean, Mode, Origin, Stdio},
+    launch::{Clean, Mode},
     layout::ContainerDir,
-    restart::RestartPolicy,
-    workload::Workload,
 };
 use std::{
     fs::{self, File},
     io::Write,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio as Stream},
 };
 
@@ -82,33 +80,9 @@ impl Member {
             Some(process) => ProcessIdentity::of(process.id()).unwrap(),
             None => ProcessIdentity::gone(shim.pid).unwrap(),
         };
-        let launch = Launch {
-            id: id.clone(),
-            generation: created.boot_ns / 1000,
-            workload: Workload::Oci { bundle: PathBuf::new(), runtime: node.runtime() },
-            stdio: Stdio::Null,
-            mode: Mode::Run,
-            auto_remove: false,
-            on_shim_death: Default::default(),
-            // Whoever has ended has no shim any more.
-            shim: if runs { shim } else { identity },
-            origin: Origin::Sexton,
-            cgroups: Vec::new(),
-            created,
-            cleanup: sexton_common::cleanup::Cleanup::default(),
-            restart: RestartPolicy::No,
-            timeout_ms: Launch::TIMEOUT_MS,
-        };
-        let init = Init {
-            id: id.clone(),
-            generation: launch.generation,
-            process: identity,
-            cgroups: Vec::new(),
-            ready: Stamp::now(),
-            executable: None,
-            shim: launch.shim,
-            workload: launch.workload.clone(),
-        };
+        // Whoever has ended has no shim any more.
+        let shim = if runs { shim } else { identity };
+        let (launch, init) = facts(node, &id, Mode::Run, shim, identity, created);
         let dir = node.layout().container(&id);
         fs::create_dir_all(dir.path()).unwrap();
         write(&dir.launch(), &launch);

@@ -53,32 +53,8 @@ impl Played {
         let shim = spawn(Command::new("sleep").arg("100000"));
         let (identity, pidfd) = ProcessIdentity::open_pid(process.id()).unwrap();
         let created = Stamp::now();
-        let launch = Launch {
-            id: id.clone(),
-            generation: created.boot_ns / 1000,
-            workload: Workload::Oci { bundle: PathBuf::new(), runtime: node.runtime() },
-            stdio: Stdio::Null,
-            mode,
-            auto_remove: false,
-            on_shim_death: Default::default(),
-            shim: ProcessIdentity::of(shim.id()).unwrap(),
-            origin: Origin::Sexton,
-            cgroups: Vec::new(),
-            created,
-            cleanup: sexton_common::cleanup::Cleanup::default(),
-            restart: RestartPolicy::No,
-            timeout_ms: Launch::TIMEOUT_MS,
-        };
-        let init = Init {
-            id: id.clone(),
-            generation: launch.generation,
-            process: identity,
-            cgroups: Vec::new(),
-            ready: Stamp::now(),
-            executable: None,
-            shim: launch.shim,
-            workload: launch.workload.clone(),
-        };
+        let shim_identity = ProcessIdentity::of(shim.id()).unwrap();
+        let (launch, init) = facts(node, &id, mode, shim_identity, identity, created);
         let (unborn, dir) = (node.layout().unborn(shim.id()), node.layout().container(&id));
         fs::create_dir_all(unborn.path()).unwrap();
         durable::write(&unborn.launch(), &launch).unwrap();
@@ -185,4 +161,42 @@ impl Drop for Played {
             let _ = child.wait();
         }
     }
+}
+
+/// The facts of a container that some processes play.
+pub fn facts(
+    node: &Node,
+    id: &ContainerId,
+    mode: Mode,
+    shim: ProcessIdentity,
+    process: ProcessIdentity,
+    created: Stamp,
+) -> (Launch, Init) {
+    let launch = Launch {
+        id: id.clone(),
+        generation: created.boot_ns / 1000,
+        workload: Workload::Oci { bundle: PathBuf::new(), runtime: node.runtime() },
+        stdio: Stdio::Null,
+        mode,
+        auto_remove: false,
+        on_shim_death: Default::default(),
+        shim: shim,
+        origin: Origin::Sexton,
+        cgroups: Vec::new(),
+        created,
+        cleanup: sexton_common::cleanup::Cleanup::default(),
+        restart: RestartPolicy::No,
+        timeout_ms: Launch::TIMEOUT_MS,
+    };
+    let init = Init {
+        id: id.clone(),
+        generation: launch.generation,
+        process,
+        cgroups: Vec::new(),
+        ready: Stamp::now(),
+        executable: None,
+        shim: launch.shim,
+        workload: launch.workload.clone(),
+    };
+    (launch, init)
 }

@@ -108,6 +108,11 @@ fn the_collector_with_something_in_its_way() {
 }
 
 #[test]
+fn the_collector_with_a_container_that_comes_back() {
+    sample("restart", 20);
+}
+
+#[test]
 fn the_shim_with_a_disk_that_fails_once() {
     sweep("shim", 12, &["--fault", "eio"]);
     sweep("alone", 6, &["--fault", "enospc"]);

@@ -40,7 +40,7 @@ fn it_outlives_collector_and_machine_and_keeps_nobody_from_stopping() {
     node.create(&created, &bundle);
     [&killed, &stopped, &removed].into_iter().for_each(|id| drop(node.run(id, &bundle)));
     let shown = node.sexton(&["node", "maintenance", "on"]).ok();
-    assert!(shown.stdout.starts_with("MAINTENANCE"), "{shown:?}");
+    assert!(shown.stdout.starts_with("state        MAINTENANCE: "), "{shown:?}");
     let why = node.state().1;
     refuses(&node, &created, &bundle);
     assert_eq!(node.sexton(&["node", "maintenance", "on", "--json"]).ok().json()["state"], "maintenance");

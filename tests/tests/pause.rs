@@ -108,6 +108,30 @@ fn with_runc() {
     node.finish();
 }
 
+#[test]
+fn with_youki() {
+    if skipped() {
+        return;
+    }
+    let Some(program) = binaries::find("youki") else { return skip("youki is not here") };
+    let node = Node::new();
+    lives(&node, &Runtime { program, ..node.runtime() }, "youki");
+    // It comes back as with any other, three runs in all.
+    let id = node.id("again");
+    let request = node.launch_request(&id, &Bundle::new(&node, "again").sh("exit 3").write(), Mode::Run);
+    let runtime = Runtime { program: binaries::find("youki").unwrap(), ..node.runtime() };
+    let restart = "on-failure:2".parse().unwrap();
+    node.launch(sexton_common::wire::LaunchRequest { runtime, restart, ..request }).unwrap();
+    let over = || {
+        let info = node.inspect(&id);
+        info.state == State::Stopped && info.restart.is_some_and(|restart| restart.count == 2)
+    };
+    wait_for("its last end", LONG, over);
+    assert_eq!(node.inspect(&id).status, Some(ExitStatus::Code(3)));
+    node.remove(&id, false).unwrap();
+    node.finish();
+}
+
 const INNER: &str = "SEXTON_TEST_PAUSE_INNER";
 
 /// Runs the body of the test of this name in a mount namespace in which `script` was run.

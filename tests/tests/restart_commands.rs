@@ -129,7 +129,8 @@ fn one_without_a_policy_is_kept_listed_if_it_cannot_be_started_again() {
     fs::rename(&comer.bundle, &aside).unwrap();
     node.start(&comer.id).unwrap_err();
     node.remove(&comer.id, false).unwrap();
-    assert!(node.list(true).is_empty() && !node.layout().instance(&comer.id).exists());
+    assert_eq!(node.list(true), []);
+    assert!(!node.layout().instance(&comer.id).exists());
     node.finish_all();
 }
 

@@ -105,6 +105,7 @@ fn rendered(container: &ContainerInfo) -> String {
     row("removed at end", yes(container.auto_remove));
     row("restart", show::restart(container, sexton_common::WallTime::now()));
     let last = container.restart.as_ref().and_then(|restart| restart.last);
+    let last = last.filter(|last| last.generation != container.generation);
     row("run before", last.map(|last| format!("{}: {}", last.generation, show::status(&last.status))));
     row("not started", container.restart.as_ref().and_then(|restart| restart.failure.clone()));
     row("foreign shim", yes(container.foreign));

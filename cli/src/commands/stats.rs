@@ -160,18 +160,11 @@ mod tests {
     }
 
     fn nothing(id: &str) -> ContainerStats {
-        ContainerStats {
+        let info = sexton_common::wire::ContainerInfo {
             state: State::Stopped,
-            memory: None,
-            cpu_ns: None,
-            cpu_of_core: None,
-            cpu_of_all: None,
-            pids: None,
-            oom_kills: None,
-            io: None,
-            disk: None,
-            ..stats(id)
-        }
+            ..sexton_common::wire::ContainerInfo::pending(id.parse().unwrap())
+        };
+        ContainerStats { memory_limit: stats(id).memory_limit, ..ContainerStats::none(&info) }
     }
 
     #[test]

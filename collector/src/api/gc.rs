@@ -34,7 +34,7 @@ fn find(overseer: &Overseer, id: &ContainerId) -> Result<Arc<Ward>, ApiError> {
 }
 
 /// What is in its way, looked at now.
-pub async fn why(overseer: &Overseer, id: &ContainerId) -> Result<GcWhy, ApiError> {
+pub async fn why(overseer: &Arc<Overseer>, id: &ContainerId) -> Result<GcWhy, ApiError> {
     overseer.ready().await;
     overseer.look_for_killed(Some(id)).await;
     let ward = find(overseer, id)?;

@@ -13,7 +13,7 @@ use sexton_common::{
     wire::{ApiError, ContainerInfo, ContainerStats, ErrorCode, NodeStats, Reply},
 };
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
     sync::Arc,
     time::Duration,
@@ -74,6 +74,8 @@ async fn sample(
     samplers: &mut BTreeMap<&'static str, Sampler>,
     wanted: Vec<Arc<ContainerInfo>>,
 ) -> Result<Vec<ContainerStats>, ApiError> {
+    let places: HashMap<ContainerId, usize> =
+        wanted.iter().enumerate().map(|(place, info)| (info.id.clone(), place)).collect();
     let mut groups: BTreeMap<&'static str, (Arc<dyn Backend>, Vec<_>)> = BTreeMap::new();
     for info in wanted {
         let backend = overseer.instances.backend(&info.id);
@@ -85,7 +87,8 @@ async fn sample(
         rows.extend(some);
         samplers.insert(name, sampler);
     }
-    rows.sort_by(|a, b| a.id.cmp(&b.id));
+    // In the order in which they were asked for.
+    rows.sort_by_key(|row| places.get(&row.id).copied());
     Ok(rows)
 }
 

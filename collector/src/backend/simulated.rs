@@ -11,7 +11,7 @@ mod tests;
 mod world;
 
 use crate::stats::Sampler;
-pub use script::{Creation, Plan, chance};
+pub use script::{Creation, Plan, chance, launch};
 pub use world::Figures;
 
 use super::{Backend, Doing, Seen};
@@ -280,19 +280,11 @@ impl Backend for Simulated {
                 let _call = self.call(&info.id, "stats");
                 self.living(&info.id, |run| {
                     Ok(ContainerStats {
-                        id: info.id.clone(),
                         generation: run.generation,
                         state: run.shown(),
                         at,
-                        memory: None,
-                        memory_limit: None,
-                        cpu_ns: None,
-                        cpu_of_core: None,
-                        cpu_of_all: None,
                         pids: Some(1),
-                        oom_kills: None,
-                        io: None,
-                        disk: None,
+                        ..ContainerStats::none(&info)
                     })
                 })
             };

@@ -37,6 +37,11 @@ impl Task {
     pub(super) async fn on_freeze_wish(&mut self, wish: Wish) {
         let alive = matches!(self.machine.phase, Phase::Running | Phase::Orphaned);
         if alive && !self.init.as_ref().is_some_and(|init| gc::has_freezer(&init.cgroups)) {
+            if self.init_is_dead() {
+                // Its cgroups went before we heard of its exit.
+                let _ = wish.reply.send(Err(refuse(Refusal::NotRunning, &self.info())));
+                return;
+            }
             let text = format!(
                 "container {} shares its cgroups with others, and so has no freezer: give it a cgroup of its own",
                 self.launch.id

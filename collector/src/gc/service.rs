@@ -53,6 +53,8 @@ pub struct Gc {
     pub tasks: TaskTracker,
     /// Held by whoever adds what is no container of ours: what bears one name becomes one entry.
     pub adding: tokio::sync::Mutex<()>,
+    /// Changes when something is not in GC any more: whoever waits for a name tries again.
+    pub gone: watch::Sender<u64>,
     wards: Mutex<BTreeMap<Run, Arc<Ward>>>,
     /// Found on disk, and not yet taken up.
     pending: Mutex<BTreeMap<Run, Entry>>,
@@ -107,6 +109,7 @@ impl Gc {
             command_timeout,
             tasks,
             adding: tokio::sync::Mutex::new(()),
+            gone: watch::channel(0).0,
             wards: Mutex::default(),
             pending: Mutex::default(),
         }
@@ -227,7 +230,7 @@ pub fn tend(cx: &Arc<Context>, ask: Ask) -> watch::Receiver<Progress> {
         gc.tasks.spawn(async move {
             tokio::select! {
                 () = cancel.cancelled() => {}
-                () = super::tend::work(&cx, &ward) => {}
+                () = super::tend::work(&cx, &ward) => cx.gc.gone.send_modify(|count| *count += 1),
             }
         });
     } else {

@@ -108,7 +108,8 @@ impl Book for Disk {
                 _ => Ok(()),
             };
             let removed = self.blocking.run(name, work).await;
-            removed.map_err(|e| ApiError::new(ErrorCode::Internal, format!("remove {shown}: {e}")))
+            removed
+                .map_err(|e| ApiError::new(ErrorCode::Internal, format!("remove {shown}: {e}: is the disk read-only?")))
         })
     }
 }

@@ -51,10 +51,10 @@ pub enum Order {
         /// Where the answer goes.
         done: oneshot::Sender<()>,
     },
-    /// Its run was removed; answered once nothing is left of the instance, or at once if that may take.
+    /// Its run was removed; answered once nothing is left of the instance, or at once if its disk fails.
     Removed {
         /// Where the answer goes.
-        done: oneshot::Sender<()>,
+        done: oneshot::Sender<Result<(), ApiError>>,
     },
 }
 

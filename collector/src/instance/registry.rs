@@ -1,7 +1,7 @@
 //! The map from container to instance, and what clients may order.
 
 use super::{
-    Go, MAILBOX, Order, Rules,
+    MAILBOX, Order, Rules,
     book::{Book, Found},
     task::Task,
 };
@@ -14,7 +14,7 @@ use sexton_common::{
     identity::BootId,
     instance::{Instance, Next},
     launch::{Launch, Origin},
-    wire::{ApiError, ErrorCode, Launched, State},
+    wire::{ApiError, ErrorCode, State},
     workload::Workload,
 };
 use std::{
@@ -60,6 +60,8 @@ pub struct Around {
     pub cancel: CancellationToken,
     /// Changes when what was refused may be accepted: try again.
     pub changed: watch::Receiver<Option<WallTime>>,
+    /// Changes when something is not in GC any more.
+    pub cleaned: watch::Receiver<u64>,
     /// Tells the time: of the machine, or of a test.
     pub clock: fn() -> Stamp,
 }
@@ -78,25 +80,11 @@ impl Around {
     }
 }
 
-/// Where one takes its orders.
-#[derive(Clone, Debug)]
-struct Mailbox {
-    orders: mpsc::Sender<Order>,
-    /// Cancelled once nothing is done for it any more.
-    ended: CancellationToken,
-}
-
-impl Mailbox {
-    fn is_open(&self) -> bool {
-        !self.orders.is_closed()
-    }
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Instances {
     around: Arc<Around>,
-    map: Arc<Mutex<HashMap<ContainerId, Mailbox>>>,
+    map: Arc<Mutex<HashMap<ContainerId, mpsc::Sender<Order>>>>,
     /// Of an earlier collector, until it is known whether their runs are there.
     found: Mutex<HashMap<ContainerId, Instance>>,
     /// Those whose instance could not be read.
@@ -112,7 +100,7 @@ impl Instances {
         Self { around: Arc::new(around), map: Arc::default(), found: Mutex::new(instances), spoilt }
     }
 
-    fn map(&self) -> MutexGuard<'_, HashMap<ContainerId, Mailbox>> {
+    fn map(&self) -> MutexGuard<'_, HashMap<ContainerId, mpsc::Sender<Order>>> {
         self.map.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -123,7 +111,7 @@ impl Instances {
     /// A run of a container is there, and is on the board: somebody sees to it that it comes back, if it does.
     pub fn adopt(&self, launch: &Launch) {
         let comes_back = launch.restart.comes_back() && !launch.auto_remove && launch.origin == Origin::Sexton;
-        if self.map().get(&launch.id).is_some_and(Mailbox::is_open) {
+        if self.map().get(&launch.id).is_some_and(|orders| !orders.is_closed()) {
             return;
         }
         if let Some(instance) = self.take_found(&launch.id) {
@@ -145,7 +133,7 @@ impl Instances {
     /// Whether a container has an instance, though perhaps no run.
     #[must_use]
     pub fn has(&self, id: &ContainerId) -> bool {
-        self.map().get(id).is_some_and(Mailbox::is_open) || self.found().contains_key(id)
+        self.map().get(id).is_some_and(|orders| !orders.is_closed()) || self.found().contains_key(id)
     }
 
     /// Waits until what is known of an adopted container is durable, or its disk has been tried.
@@ -187,40 +175,22 @@ impl Instances {
     fn spawn(&self, instance: Instance, found: bool, first: Option<Order>) -> Option<Option<Order>> {
         let id = instance.id.clone();
         let (orders, inbox) = mpsc::channel(MAILBOX);
-        let ended = CancellationToken::new();
-        let earlier = {
+        {
             let mut map = self.map();
-            if map.get(&id).is_some_and(Mailbox::is_open) {
+            if map.get(&id).is_some_and(|orders| !orders.is_closed()) {
                 return Some(first);
             }
-            map.insert(id.clone(), Mailbox { orders: orders.clone(), ended: ended.clone() })
-        };
-        let around = self.around.clone();
-        let begin = move || {
-            let mut task = Task::new(around, instance, inbox);
-            if found {
-                task.take_up();
-            }
-            task
-        };
-        // What is known of the one that had the name is still being removed: by its name.
-        let begun = match earlier {
-            Some(earlier) => Err((earlier.ended, begin)),
-            None => Ok(begin()),
-        };
+            map.insert(id.clone(), orders.clone());
+        }
+        let mut task = Task::new(self.around.clone(), instance, inbox);
+        if found {
+            task.take_up();
+        }
         let map = self.map.clone();
         self.around.tasks.spawn(async move {
-            let _ended = ended.drop_guard();
-            let task = match begun {
-                Ok(task) => task,
-                Err((earlier, begin)) => {
-                    earlier.cancelled().await;
-                    begin()
-                }
-            };
             task.run(first).await;
             let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
-            if map.get(&id).is_some_and(|there| there.orders.same_channel(&orders)) {
+            if map.get(&id).is_some_and(|there| there.same_channel(&orders)) {
                 map.remove(&id);
             }
         });
@@ -228,7 +198,7 @@ impl Instances {
     }
 
     /// Gives an order, if the container has an instance.
-    async fn order<T>(
+    pub(super) async fn order<T>(
         &self,
         id: &ContainerId,
         order: impl FnOnce(oneshot::Sender<T>) -> Order,
@@ -238,14 +208,14 @@ impl Instances {
     }
 
     /// The same, and makes an instance for it of a container that has none and is in one of these states.
-    async fn order_anyhow<T>(
+    pub(super) async fn order_anyhow<T>(
         &self,
         id: &ContainerId,
         states: &[State],
         order: impl FnOnce(oneshot::Sender<T>) -> Order,
     ) -> Result<Option<T>, ApiError> {
         let (reply, answer) = oneshot::channel();
-        let has = self.map().get(id).is_some_and(Mailbox::is_open);
+        let has = self.map().get(id).is_some_and(|orders| !orders.is_closed());
         if has || !self.backend(id).state(id).is_some_and(|state| states.contains(&state)) {
             return self.give(id, order(reply), answer).await;
         }
@@ -265,25 +235,24 @@ impl Instances {
         Err(ApiError::new(ErrorCode::Invalid, format!("container {id} cannot be started again: {refused}")))
     }
 
-    async fn give<T>(
+    pub(super) async fn give<T>(
         &self,
         id: &ContainerId,
         order: Order,
         answer: oneshot::Receiver<T>,
     ) -> Result<Option<T>, ApiError> {
-        let Some(Mailbox { orders, .. }) = self.map().get(id).cloned() else { return Ok(None) };
+        let Some(orders) = self.map().get(id).cloned() else { return Ok(None) };
         match orders.try_send(order) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
-                let text = format!("container {id} is busy: too many requests wait for it; try again");
-                return Err(ApiError::new(ErrorCode::Busy, text));
+                return Err(super::busy(id));
             }
             Err(mpsc::error::TrySendError::Closed(_)) => return Ok(None),
         }
         self.answer(answer).await
     }
 
-    async fn answer<T>(&self, answer: oneshot::Receiver<T>) -> Result<Option<T>, ApiError> {
+    pub(super) async fn answer<T>(&self, answer: oneshot::Receiver<T>) -> Result<Option<T>, ApiError> {
         match answer.await {
             Ok(answer) => Ok(Some(answer)),
             Err(_) if self.around.cancel.is_cancelled() => Err(stopping()),
@@ -296,110 +265,8 @@ impl Instances {
     pub fn backend(&self, id: &ContainerId) -> Arc<dyn Backend> {
         self.around.backends.of_container(id)
     }
-
-    /// Starts a container that was created, or that has ended: as a new run then, whose launch is returned.
-    ///
-    /// # Errors
-    /// What its run, or its launch, says.
-    pub async fn start(&self, id: &ContainerId) -> Result<Option<Launched>, ApiError> {
-        let (outcome, created) = oneshot::channel();
-        let order = |go| Order::Start { go, outcome };
-        match self.order_anyhow(id, &[State::Stopping, State::Stopped], order).await?.transpose()? {
-            None | Some(Go::Run) => self.backend(id).start(id).await.map(|()| None),
-            Some(Go::Done) => self.outcome(created).await.map(Some),
-        }
-    }
-
-    /// Stops a container if it runs, and starts it as a new run.
-    ///
-    /// # Errors
-    /// What its run, or its launch, says.
-    pub async fn restart(&self, id: &ContainerId, signal: i32, timeout: Duration) -> Result<Launched, ApiError> {
-        let states = [State::Created, State::Running, State::Paused, State::Orphaned, State::Stopping, State::Stopped];
-        let (outcome, mut created) = oneshot::channel();
-        match self.order_anyhow(id, &states, |go| Order::Restart { go, outcome }).await?.transpose()? {
-            None => {
-                let state = self.backend(id).state(id);
-                let Some(state) = state else { return Err(crate::container::no_such(id.as_str())) };
-                let text = format!("container {id} is {} and cannot be restarted now: try again", state.name());
-                let code = if state == State::Gc { ErrorCode::InGc } else { ErrorCode::Busy };
-                Err(ApiError::new(code, text))
-            }
-            Some(Go::Done) => self.outcome(created).await,
-            Some(Go::Run) => {
-                let backend = self.backend(id);
-                let stopped = backend.stop(id, signal, timeout);
-                tokio::select! {
-                    biased;
-                    created = &mut created => created.unwrap_or_else(|_| Err(stopping())),
-                    stopped = stopped => match stopped {
-                        // It may have ended by itself, and that is as good.
-                        Err(e) if !matches!(e.code, ErrorCode::AlreadyStopped | ErrorCode::NotRunning | ErrorCode::NoSuchContainer) => Err(e),
-                        _ => self.outcome(created).await,
-                    },
-                }
-            }
-        }
-    }
-
-    async fn outcome(&self, created: oneshot::Receiver<Result<Launched, ApiError>>) -> Result<Launched, ApiError> {
-        created.await.unwrap_or_else(|_| Err(stopping()))
-    }
-
-    /// A user's stop: nothing starts any more, and what runs is stopped.
-    ///
-    /// # Errors
-    /// What its run says.
-    pub async fn stop(&self, id: &ContainerId, signal: i32, timeout: Duration) -> Result<(), ApiError> {
-        match self.order(id, |go| Order::Stop { go }).await?.transpose()? {
-            Some(Go::Done) => Ok(()),
-            None | Some(Go::Run) => self.backend(id).stop(id, signal, timeout).await,
-        }
-    }
-
-    /// A signal. Those that a user stops containers with count as a stop (moby's `kill`), others do not (moby#41302).
-    ///
-    /// # Errors
-    /// What its run says.
-    pub async fn kill(&self, id: &ContainerId, signal: i32) -> Result<(), ApiError> {
-        if matches!(signal, nix::libc::SIGKILL | nix::libc::SIGTERM) {
-            match self.order(id, |go| Order::Stop { go }).await?.transpose() {
-                Ok(Some(Go::Done)) => return Ok(()),
-                Err(e) if e.code == ErrorCode::AlreadyStopped => {
-                    return Err(ApiError {
-                        code: ErrorCode::NotRunning,
-                        exit_code: ErrorCode::NotRunning.exit_code(),
-                        ..e
-                    });
-                }
-                other => drop(other?),
-            }
-        }
-        self.backend(id).kill(id, signal).await
-    }
-
-    /// Removes a container, and all that is known of it.
-    ///
-    /// # Errors
-    /// What its run says.
-    pub async fn remove(&self, id: &ContainerId, force: bool) -> Result<(), ApiError> {
-        let go = self.order(id, |go| Order::Remove { force, go }).await?.transpose()?;
-        match (self.backend(id).delete(id, force).await, &go) {
-            (Err(e), Some(_)) if e.code == ErrorCode::NoSuchContainer => {}
-            (deleted, _) => deleted?,
-        }
-        if go.is_some() {
-            self.order(id, |done| Order::Removed { done }).await?;
-            // It takes no orders while it removes its own file.
-            let closed = self.map().get(id).filter(|mailbox| !mailbox.is_open()).map(|mailbox| mailbox.ended.clone());
-            if let Some(ended) = closed {
-                ended.cancelled().await;
-            }
-        }
-        Ok(())
-    }
 }
 
-fn stopping() -> ApiError {
+pub(super) fn stopping() -> ApiError {
     ApiError::new(ErrorCode::ShuttingDown, "sextond is shutting down: ask again when it is back")
 }

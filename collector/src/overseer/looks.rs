@@ -6,8 +6,11 @@ use sexton_common::{
     ContainerId, Init, durable,
     wire::{ContainerInfo, State},
 };
-use std::{sync::PoisonError, time::Duration};
-use tokio::time::Instant;
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep_until};
 
 /// What a client asks for all the time is not looked for all the time.
 const LOOK_FOR_KILLED: Duration = Duration::from_secs(1);
@@ -16,19 +19,37 @@ const PART: u32 = 50;
 
 /// When what was killed is looked for again.
 #[derive(Debug, Default)]
-pub(super) struct Pace(Option<Instant>);
+pub(super) struct Pace {
+    next: Option<Instant>,
+    /// Somebody has asked too early, and it is looked at that time.
+    awaited: bool,
+}
+
+/// Whether it is looked now.
+enum Turn {
+    Now,
+    /// Then, by whoever is told this.
+    At(Instant),
+    /// By somebody else.
+    Taken,
+}
 
 impl Pace {
-    fn due(&mut self) -> bool {
-        let due = self.0.is_none_or(|next| next <= Instant::now());
-        if due {
-            self.0 = Some(Instant::now() + LOOK_FOR_KILLED);
+    fn turn(&mut self) -> Turn {
+        match self.next {
+            Some(next) if next > Instant::now() => match std::mem::replace(&mut self.awaited, true) {
+                true => Turn::Taken,
+                false => Turn::At(next),
+            },
+            _ => {
+                *self = Self { next: Some(Instant::now() + LOOK_FOR_KILLED), awaited: false };
+                Turn::Now
+            }
         }
-        due
     }
 
     fn took(&mut self, time: Duration) {
-        self.0 = self.0.max(Some(Instant::now() + time * PART));
+        self.next = self.next.max(Some(Instant::now() + time * PART));
     }
 }
 
@@ -56,11 +77,47 @@ impl Overseer {
 
     /// Finds containers that somebody else has killed and that do not die, or has frozen or thawed: nothing tells of a signal
     /// that is pending, nor of a freezer.
-    /// All of them, or `only` one; at most once a second.
-    pub async fn look_for_killed(&self, only: Option<&ContainerId>) {
-        if only.is_none() && !self.killed.lock().unwrap_or_else(PoisonError::into_inner).due() {
-            return;
+    /// All of them, or `only` one; at most once a second: who asks for all too early has it looked a little later.
+    pub async fn look_for_killed(self: &Arc<Self>, only: Option<&ContainerId>) {
+        if only.is_none() {
+            let turn = self.killed.lock().unwrap_or_else(PoisonError::into_inner).turn();
+            match turn {
+                Turn::Now => {}
+                Turn::Taken => return,
+                Turn::At(next) => {
+                    let overseer = self.clone();
+                    self.tasks.spawn(async move { overseer.look_later(next).await });
+                    return;
+                }
+            }
         }
+        self.look(only).await;
+    }
+
+    async fn look_later(&self, mut next: Instant) {
+        loop {
+            tokio::select! {
+                () = self.cx.cancel.cancelled() => return,
+                () = sleep_until(next) => {}
+            }
+            {
+                let mut pace = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
+                match pace.next {
+                    // It was looked meanwhile.
+                    _ if !pace.awaited => return,
+                    // The look before took long.
+                    Some(later) if later > Instant::now() => {
+                        next = later;
+                        continue;
+                    }
+                    _ => drop(pace.turn()),
+                }
+            }
+            return self.look(None).await;
+        }
+    }
+
+    async fn look(&self, only: Option<&ContainerId>) {
         let asked = match only {
             Some(id) => self.cx.board.get(id).into_iter().collect(),
             None => self.cx.board.snapshot().1,

@@ -2,7 +2,7 @@
 
 use super::figures::{Reader, Used};
 use sexton_common::{
-    ContainerId, Init, Launch, Layout, ProcessIdentity, WallTime,
+    ContainerId, Init, Launch, Layout, ProcessIdentity,
     cgroup::CgroupDir,
     durable,
     time::boot_ns,
@@ -60,7 +60,7 @@ impl Sampler {
     }
 
     fn one(&mut self, info: &ContainerInfo, known: Option<&mut Known>, cpus: u32) -> Sample {
-        let mut sample = Sample { stats: nothing(info), paths: Vec::new() };
+        let mut sample = Sample { stats: ContainerStats::none(info), paths: Vec::new() };
         let Some(known) = known.filter(|_| has_figures(info.state)) else { return sample };
         let used = self.reader.used(&known.cgroups, &known.process);
         let now = used.cpu_ns.map(|cpu_ns| Reading { at_ns: boot_ns(), cpu_ns });
@@ -113,24 +113,6 @@ fn has_figures(state: State) -> bool {
     match state {
         State::Created | State::Running | State::Orphaned | State::Paused | State::Stopping | State::Gc => true,
         State::Creating | State::Stopped | State::Restarting | State::Pending => false,
-    }
-}
-
-fn nothing(info: &ContainerInfo) -> ContainerStats {
-    ContainerStats {
-        id: info.id.clone(),
-        generation: info.generation,
-        state: info.state,
-        at: WallTime::now(),
-        memory: None,
-        memory_limit: None,
-        cpu_ns: None,
-        cpu_of_core: None,
-        cpu_of_all: None,
-        pids: None,
-        oom_kills: None,
-        io: None,
-        disk: None,
     }
 }
 

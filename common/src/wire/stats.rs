@@ -1,6 +1,6 @@
 //! What containers and the machine use, as clients see it.
 
-use super::State;
+use super::{ContainerInfo, State};
 use crate::{ContainerId, WallTime};
 use serde::{Deserialize, Serialize};
 use std::{net::IpAddr, path::PathBuf};
@@ -34,6 +34,28 @@ pub struct ContainerStats {
     pub io: Option<IoUse>,
     /// What its registered paths take; `None` if it has none, and while nobody has counted yet.
     pub disk: Option<DiskUse>,
+}
+
+impl ContainerStats {
+    /// Of a container of which nothing is to be seen, now.
+    #[must_use]
+    pub fn none(info: &ContainerInfo) -> Self {
+        Self {
+            id: info.id.clone(),
+            generation: info.generation,
+            state: info.state,
+            at: WallTime::now(),
+            memory: None,
+            memory_limit: None,
+            cpu_ns: None,
+            cpu_of_core: None,
+            cpu_of_all: None,
+            pids: None,
+            oom_kills: None,
+            io: None,
+            disk: None,
+        }
+    }
 }
 
 /// What went to and from disks, in bytes.

@@ -1,6 +1,6 @@
 //! What `sexton-crash` is asked to do.
 
-use super::{bad_disk::BadDisk, collector::Collector, fault::Fault, gc::Gc, shim::Shim, sweep::Life};
+use super::{bad_disk::BadDisk, collector::Collector, fault::Fault, gc::Gc, restart::Restart, shim::Shim, sweep::Life};
 
 /// What it says to `--help`.
 pub const HELP: &str = "\
@@ -10,9 +10,9 @@ Kills a program before and after each of its system calls, one run per point, an
 that nothing is left behind. Needs root, runc and busybox; the programs are those in $SEXTON_BIN_DIR.
 
   --program NAME   shim; alone (the shim, and sextond comes after the crash); sextond; twice (sextond, and while it
-                   recovers once more); gc (sextond with something in its way); first (the process that is called);
-                   between (its child, the shim's parent); both (the shim, and with it a collector that has a
-                   keeper); all of them if not given
+                   recovers once more); gc (sextond with something in its way); restart (sextond with a container
+                   that comes back); first (the process that is called); between (its child, the shim's parent); both
+                   (the shim, and with it a collector that has a keeper); all of them if not given
   --from N         the first point (1): how to go on after a break
   --to N           the last point (the last one of a life that nobody ends)
   --stride K       every Kth point (1)
@@ -44,14 +44,25 @@ pub enum Program {
     Twice,
     /// The collector, with something in its way.
     Gc,
+    /// The collector, with a container that comes back.
+    Restart,
     /// The shim, and the collector with it, below a keeper.
     Both,
 }
 
 impl Program {
     /// All of them.
-    pub const ALL: [Self; 8] =
-        [Self::Shim, Self::Alone, Self::Both, Self::Collector, Self::Twice, Self::Gc, Self::First, Self::Between];
+    pub const ALL: [Self; 9] = [
+        Self::Shim,
+        Self::Alone,
+        Self::Both,
+        Self::Collector,
+        Self::Twice,
+        Self::Gc,
+        Self::Restart,
+        Self::First,
+        Self::Between,
+    ];
 
     /// As it is asked for.
     #[must_use]
@@ -64,6 +75,7 @@ impl Program {
             Self::Collector => "sextond",
             Self::Twice => "twice",
             Self::Gc => "gc",
+            Self::Restart => "restart",
             Self::Both => "both",
         }
     }
@@ -83,6 +95,7 @@ impl Program {
             (Self::Collector, None) => Box::<Collector>::default(),
             (Self::Twice, _) => Box::new(Collector::twice()),
             (Self::Gc, _) => Box::<Gc>::default(),
+            (Self::Restart, _) => Box::<Restart>::default(),
             (Self::Both, _) => Box::new(Shim::kept()),
         }
     }

@@ -1,6 +1,12 @@
 //! What a simulated container does, run by run.
 
-use sexton_common::{ContainerId, ExitStatus, wire::ErrorCode};
+use sexton_common::{
+    ContainerId, ExitStatus, ProcessIdentity, Stamp, WallTime,
+    launch::{Launch, Mode, OnShimDeath, Origin, Stdio},
+    restart::RestartPolicy,
+    wire::ErrorCode,
+    workload::{Program, Workload},
+};
 use std::time::Duration;
 
 /// Says what a container's next run does, from how often it was created before. The same for the same question, or no test can be
@@ -84,4 +90,25 @@ pub fn chance(seed: u64, id: &ContainerId, number: u32) -> u64 {
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
+}
+
+/// A launch of nothing in particular. The same boot, whatever the clock says: none is read from the machine twice.
+pub fn launch(id: ContainerId, restart: RestartPolicy) -> Launch {
+    let nobody = ProcessIdentity::of(std::process::id()).unwrap();
+    Launch {
+        id,
+        generation: 0,
+        shim: nobody,
+        workload: Workload::Process(Program::default()),
+        stdio: Stdio::Null,
+        mode: Mode::Run,
+        auto_remove: false,
+        on_shim_death: OnShimDeath::Adopt,
+        origin: Origin::Sexton,
+        cgroups: Vec::new(),
+        created: Stamp { wall: WallTime(0), boot_ns: 0 },
+        cleanup: Default::default(),
+        restart,
+        timeout_ms: 1,
+    }
 }

@@ -1,10 +1,5 @@
 use super::*;
-use sexton_common::{
-    ExitStatus, ProcessIdentity, Stamp, UnknownReason,
-    launch::{Mode, OnShimDeath, Origin, Stdio},
-    restart::RestartPolicy,
-    workload::{Program, Workload},
-};
+use sexton_common::{ExitStatus, UnknownReason, restart::RestartPolicy};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -13,22 +8,7 @@ const BY_KILL: ExitStatus = ExitStatus::Signal { number: 9, core_dumped: false }
 const BY_TERM: ExitStatus = ExitStatus::Signal { number: 15, core_dumped: false };
 
 fn launch(id: &str) -> Launch {
-    Launch {
-        id: id.parse().unwrap(),
-        generation: 0,
-        shim: ProcessIdentity::of(std::process::id()).unwrap(),
-        workload: Workload::Process(Program::default()),
-        stdio: Stdio::Null,
-        mode: Mode::Run,
-        auto_remove: false,
-        on_shim_death: OnShimDeath::Adopt,
-        origin: Origin::Sexton,
-        cgroups: Vec::new(),
-        created: Stamp::now(),
-        cleanup: Default::default(),
-        restart: RestartPolicy::Always,
-        timeout_ms: 1,
-    }
+    super::launch(id.parse().unwrap(), RestartPolicy::Always)
 }
 
 fn of(plan: Plan) -> (Simulated, Launch) {

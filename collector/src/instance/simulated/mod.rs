@@ -1,5 +1,6 @@
 //! Whole lives of instances on simulated containers, in time that stands still: thousands at once, races, and collectors that die.
 
+mod busy;
 mod crashes;
 mod many;
 mod races;
@@ -9,18 +10,21 @@ use super::{
     book::{Book, Found},
 };
 use crate::{
-    backend::{Backend, Doing, Seen, simulated::Simulated},
+    backend::{
+        Backend, Doing, Seen,
+        simulated::{Simulated, launch},
+    },
     board::Board,
     stats::Sampler,
 };
 use sexton_common::{
-    ContainerId, ProcessIdentity, Stamp, WallTime,
+    ContainerId, Stamp, WallTime,
     identity::BootId,
     instance::Instance,
-    launch::{Launch, Mode, OnShimDeath, Origin, Stdio},
+    launch::Launch,
     restart::RestartPolicy,
     wire::{ContainerInfo, ContainerStats, Launched, State},
-    workload::{Program, Workload},
+    workload::Workload,
 };
 use std::{
     cell::OnceCell,
@@ -41,27 +45,6 @@ fn clock() -> Stamp {
     let began = BEGAN.with(|began| *began.get_or_init(Instant::now));
     let boot_ns = u64::try_from(began.elapsed().as_nanos()).unwrap();
     Stamp { wall: WallTime(1_767_225_600_000_000_000 + boot_ns), boot_ns }
-}
-
-/// The same boot, whatever the clock says: none is read from the machine twice.
-fn launch(id: ContainerId, restart: RestartPolicy) -> Launch {
-    let nobody = ProcessIdentity::of(std::process::id()).unwrap();
-    Launch {
-        id,
-        generation: 0,
-        shim: nobody,
-        workload: Workload::Process(Program::default()),
-        stdio: Stdio::Null,
-        mode: Mode::Run,
-        auto_remove: false,
-        on_shim_death: OnShimDeath::Adopt,
-        origin: Origin::Sexton,
-        cgroups: Vec::new(),
-        created: Stamp { wall: WallTime(0), boot_ns: 0 },
-        cleanup: Default::default(),
-        restart,
-        timeout_ms: 1,
-    }
 }
 
 /// What outlives a collector.
@@ -96,6 +79,7 @@ impl Machine {
         let cancel = CancellationToken::new();
         let part = Mortal { machine: self.clone(), life: cancel.clone() };
         let (_, changed) = watch::channel(None);
+        let (_, cleaned) = watch::channel(0);
         let around = Around {
             board: Arc::new(Board::default()),
             book: Arc::new(part.clone()),
@@ -105,6 +89,7 @@ impl Machine {
             tasks: TaskTracker::new(),
             cancel: cancel.clone(),
             changed,
+            cleaned,
             clock,
         };
         let instances = self.disk.lock().unwrap().values().cloned().collect();
@@ -164,10 +149,6 @@ impl Book for Mortal {
 
     fn remove<'a>(&'a self, id: &'a ContainerId) -> Doing<'a, ()> {
         self.doing(Box::pin(async move {
-            let time = (self.machine.slow)(id);
-            if !time.is_zero() {
-                sleep(time).await;
-            }
             self.machine.disk.lock().unwrap().remove(id);
             Ok(())
         }))

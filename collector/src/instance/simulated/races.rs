@@ -66,33 +66,3 @@ async fn stop_wins_a_hundred_thousand_times() {
     assert!(caught.iter().all(|count| *count > 1000) && caught.iter().sum::<u32>() == CONTAINERS * ROUNDS);
     assert_eq!(machine.world.violations(), [""; 0]);
 }
-
-/// Its name is used again while its instance is still being removed, on a disk that takes its time.
-#[tokio::test(start_paused = true)]
-async fn whoever_has_the_name_next_is_another() {
-    let script = |_: &ContainerId, number: u32| match number {
-        0 | 1 => Plan::ends(Duration::from_secs(20), ExitStatus::Code(1)),
-        _ => Plan::ends(Duration::from_secs(1000), ExitStatus::Code(1)),
-    };
-    let mut machine = Machine::new(Simulated::new(script), RestartPolicy::Always);
-    machine.slow = |_| Duration::from_secs(3);
-    let collector = Arc::new(machine.collector());
-    let id: ContainerId = "c".parse().unwrap();
-    machine.launch(&collector, &id).await;
-    let removal = {
-        let (collector, id) = (collector.clone(), id.clone());
-        tokio::spawn(async move { collector.instances.remove(&id, true).await })
-    };
-    while collector.instances.has(&id) {
-        sleep(MS).await;
-    }
-    assert!(machine.instance(&id).is_some(), "it is being removed");
-    machine.launch(&collector, &id).await;
-    removal.await.unwrap().unwrap();
-    assert_eq!(machine.instance(&id).map(|instance| instance.removing), Some(false));
-    // The second run of the new one.
-    sleep(Duration::from_secs(60)).await;
-    assert_eq!((machine.world.created(&id), machine.instance(&id).map(|instance| instance.count)), (3, Some(1)));
-    assert_eq!(machine.world.violations(), [""; 0]);
-    machine.kill(Arc::into_inner(collector).unwrap());
-}

@@ -3,6 +3,8 @@
 //! Subscribers list, then watch. They read from one bounded ring by sequence number, so a slow one costs
 //! nothing: when it comes back and the ring has moved on, it is told so and gets a fresh snapshot.
 
+mod earlier;
+
 use crate::backend::Seen;
 use sexton_common::{
     ContainerId, WallTime,
@@ -88,22 +90,6 @@ impl Inner {
         };
         container.restart = restart.cloned().map(Box::new);
         container
-    }
-
-    /// A container that comes back as it is without that run: as the last one that ended has left it.
-    fn without(&self, run: &ContainerInfo) -> Option<ContainerInfo> {
-        let last = self.restarts.get(&run.id)?.last.as_ref()?;
-        Some(self.complete(ContainerInfo {
-            generation: last.generation,
-            state: State::Stopped,
-            status: Some(last.status),
-            created_at: run.created_at,
-            exited_at: last.exited_at,
-            bundle: run.bundle.clone(),
-            runtime: run.runtime.clone(),
-            command: run.command.clone(),
-            ..ContainerInfo::pending(run.id.clone())
-        }))
     }
 
     fn is_pending(&self, id: &ContainerId) -> bool {
@@ -206,28 +192,6 @@ impl Board {
         }
     }
 
-    /// A run of which nobody was told.
-    pub fn forget(&self, id: &ContainerId, generation: u64) {
-        let mut inner = self.lock();
-        if let Some(run) = inner.containers.get(id).filter(|shown| shown.generation == generation).cloned() {
-            let last = inner.without(&run);
-            match last {
-                Some(last) => drop(inner.containers.insert(id.clone(), Arc::new(last))),
-                None => drop(inner.containers.remove(id)),
-            }
-            inner.tell(&run, true);
-        }
-    }
-
-    /// A run that was told of, and whose launch came to nothing: its container is still there if it had others.
-    pub fn undone(&self, run: ContainerInfo) {
-        if self.lock().without(&run).is_some() {
-            self.forget(&run.id, run.generation);
-        } else {
-            self.publish(EventKind::Removed, run);
-        }
-    }
-
     /// Found on disk, and still being looked at. What is known stays as it is.
     pub fn pend(&self, ids: impl IntoIterator<Item = ContainerId>) {
         let mut inner = self.lock();
@@ -284,18 +248,6 @@ impl Board {
     pub fn figures(&self) -> (usize, u64) {
         let inner = self.lock();
         (inner.containers.len(), inner.seq)
-    }
-
-    /// The exit of a run that has been removed since, if that was not long ago, or that was the one before the present one.
-    pub fn exited_lately(&self, id: &ContainerId, generation: u64) -> Option<ContainerInfo> {
-        let inner = self.lock();
-        let is = |e: &&Arc<Event>| {
-            e.kind == EventKind::Exited && e.container.id == *id && e.container.generation == generation
-        };
-        let told = inner.ring.iter().rev().find(is).map(|event| event.container.clone());
-        // Told by an earlier collector, perhaps; how it ended is durable.
-        let before = || inner.without(inner.containers.get(id)?).filter(|last| last.generation == generation);
-        told.or_else(|| Some(ContainerInfo { state: State::Stopped, ..before()? }))
     }
 
     /// What comes after `seen`.

@@ -74,9 +74,13 @@ impl Inner {
         let Some(watcher) = self.watchers.get(&container.id) else { return };
         if watcher.is_closed() {
             self.watchers.remove(&container.id);
-        } else {
-            watcher.send_replace(Seen { gone, ..seen(container) });
+            return;
         }
+        let same = |generation| generation == container.generation;
+        let (before, shown) = (*watcher.borrow(), self.containers.get(&container.id));
+        let waited = shown.is_some_and(|shown| same(shown.generation) && shown.state == State::Created);
+        let unstarted = (before.unstarted && same(before.generation)) || (waited && container.status.is_some());
+        watcher.send_replace(Seen { gone, unstarted, ..seen(container) });
     }
 
     /// With what is known of its coming back.
@@ -88,7 +92,12 @@ impl Inner {
             State::Restarting if !comes => State::Stopped,
             state => state,
         };
-        container.restart = restart.cloned().map(Box::new);
+        let lives = container.status.is_none() && !matches!(container.state, State::Stopped | State::Pending);
+        container.restart = restart.cloned().map(|mut restart| {
+            // What is to come is there, or has to end first.
+            restart.next_start = restart.next_start.filter(|_| !lives);
+            Box::new(restart)
+        });
         container
     }
 
@@ -110,6 +119,7 @@ fn seen(info: &ContainerInfo) -> Seen {
         clean: matches!(info.state, State::Stopped | State::Restarting),
         in_gc: info.state == State::Gc,
         gone: false,
+        unstarted: false,
     }
 }
 

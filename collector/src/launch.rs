@@ -55,6 +55,12 @@ async fn launch(
         return Err(ApiError::new(ErrorCode::Invalid, "timeout_ms must be more than 0 and at most a day"));
     }
     sensible(&request).map_err(|text| ApiError::new(ErrorCode::Invalid, text))?;
+    if let Stdio::File(path) = &request.stdio
+        && !path.is_absolute()
+    {
+        let text = format!("the output file {} must be an absolute path", path.display());
+        return Err(ApiError::new(ErrorCode::Invalid, text));
+    }
     if !request.cleanup.is_empty() {
         let (cleanup, layout) = (request.cleanup.clone(), cx.layout.clone());
         let check = move || cleanup.checked(&layout);

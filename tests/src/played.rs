@@ -180,7 +180,7 @@ pub fn facts(
         mode,
         auto_remove: false,
         on_shim_death: Default::default(),
-        shim: shim,
+        shim,
         origin: Origin::Sexton,
         cgroups: Vec::new(),
         created,

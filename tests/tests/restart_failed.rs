@@ -81,3 +81,31 @@ fn what_could_not_be_started_again_is_not_stopped() {
     }
     node.finish_all();
 }
+
+/// Whoever created it is about to start it, or has thought better of it: its policy is for what has run.
+#[test]
+fn what_was_only_created_is_not_started_by_its_policy() {
+    if skipped() {
+        return;
+    }
+    let node = Node::configured(QUICK);
+    let events = node.subscribe();
+    let comer = Comer::new(&node, "c", "exit 3");
+    let launched = node.launch(LaunchRequest { mode: Mode::Create, ..comer.request(&node, "always") }).unwrap();
+    assert_eq!(node.inspect(&comer.id).state, State::Created);
+    sexton_tests::proc::kill(launched.pid);
+    events.wait(&comer.id, EventKind::Stopped);
+    let info = node.wait_rest(&comer.id);
+    let restart = info.restart.unwrap();
+    assert_eq!((info.state, restart.count, restart.next_start), (State::Stopped, 0, None));
+    // What a user starts comes back as ever.
+    node.start(&comer.id).unwrap();
+    comer.wait_runs(2);
+    node.stop(&comer.id).unwrap();
+    let kinds: Vec<_> = told(&node, &events, &comer.id).into_iter().map(|event| event.kind).collect();
+    let first = [EventKind::Created, EventKind::Exited, EventKind::Stopped];
+    assert_eq!(kinds[..3], first, "and is told of as what never ran");
+    node.remove(&comer.id, true).unwrap();
+    drop(events);
+    node.finish_all();
+}

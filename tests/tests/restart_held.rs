@@ -110,7 +110,8 @@ fn a_full_data_directory() {
     comer.wait_runs(2);
     assert!(node.instance(&comer.id).unwrap().count >= 1);
     disk.fill();
-    node.stop(&comer.id).unwrap();
+    let told = node.stop(&comer.id).unwrap_err();
+    assert!(told.code == ErrorCode::Internal && told.message.contains("comes back"), "{told}");
     node.wait_shown(&comer.id, "has ended", |info| info.status.is_some());
     let runs = comer.runs();
     disk.free();
@@ -143,7 +144,8 @@ fn a_read_only_data_directory() {
         node.wait_state(&comer.id, State::Running);
     }
     window.read_only(true);
-    node.stop(&stops.id).unwrap();
+    let told = node.stop(&stops.id).unwrap_err();
+    assert!(told.code == ErrorCode::Internal && told.message.contains("comes back"), "{told}");
     let refused = node.remove(&goes.id, true).unwrap_err();
     assert!(refused.code == ErrorCode::Internal && refused.message.contains("read-only"), "{refused}");
     assert!(node.inspect(&stops.id).status.is_some());

@@ -81,4 +81,6 @@ pub struct Seen {
     pub in_gc: bool,
     /// Its record was removed.
     pub gone: bool,
+    /// It ended before anybody had started it, as far as that was seen.
+    pub unstarted: bool,
 }

@@ -46,9 +46,14 @@ pub enum Order {
         /// Where the answer goes.
         go: oneshot::Sender<Result<Go, ApiError>>,
     },
-    /// Answered once it has been written.
+    /// Answered once it has been tried to write it.
     Saved {
-        /// Where the answer goes.
+        /// Whether it is on disk as it is here.
+        done: oneshot::Sender<bool>,
+    },
+    /// Its run is not removed after all.
+    Keep {
+        /// Answered once that is as durable as the disk allows.
         done: oneshot::Sender<()>,
     },
     /// Its run was removed; answered once nothing is left of the instance, or at once if its disk fails.

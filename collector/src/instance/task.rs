@@ -1,5 +1,6 @@
 //! One container that comes back: the only owner of its instance.
 
+mod farewell;
 mod orders;
 mod taken;
 mod verdicts;
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::backend::{Backend, Doing, Seen};
 use sexton_common::{
-    instance::{Instance, Next},
+    instance::Instance,
     wire::{ApiError, ErrorCode, EventKind, Launched},
 };
 use std::{sync::Arc, time::Duration};
@@ -63,6 +64,8 @@ pub struct Task {
     retry: Duration,
     /// Something of its name is in GC.
     awaits_gc: bool,
+    /// A user had stopped it before it was to be removed.
+    was_stopped: bool,
 }
 
 impl Task {
@@ -89,6 +92,7 @@ impl Task {
             pause: Duration::ZERO,
             retry: Duration::ZERO,
             awaits_gc: false,
+            was_stopped: false,
         }
     }
 
@@ -159,6 +163,8 @@ impl Task {
             }
             let (seen, now) = (*self.seen.borrow_and_update(), self.around.now().boot_ns);
             match reconcile(&self.instance, &seen, now) {
+                // Whoever created it has not started it, and nobody else does.
+                Step::Decide(ended) if seen.unstarted => self.rest(ended),
                 Step::Decide(ended) => self.decide(ended),
                 Step::Undone => self.created(Err(ApiError::new(ErrorCode::RuntimeFailed, "its launch was undone"))),
                 Step::Adopt { generation } => self.take_over(generation).await,
@@ -235,50 +241,6 @@ impl Task {
     pub(super) fn alive(&self) -> bool {
         let seen = *self.seen.borrow();
         self.is_there() && seen.ended.is_none()
-    }
-
-    /// Nothing is left of it on disk; whether the collector is still there.
-    pub(super) async fn forget(&mut self) -> bool {
-        let id = self.instance.id.clone();
-        while let Err(e) = self.around.book.remove(&id).await {
-            tracing::error!(%id, error = %e, "its instance cannot be removed: tried again");
-            for done in self.done.drain(..) {
-                let _ = done.send(Err(e.clone()));
-            }
-            self.pause();
-            tokio::select! {
-                () = self.around.cancel.cancelled() => return false,
-                Some(order) = self.inbox.recv() => self.obey(order).await,
-                () = tokio::time::sleep(self.pause) => {}
-            }
-        }
-        self.around.board.restart_is(&id, None);
-        // Its last run's record was gone before.
-        if let Some(info) = self.around.board.get(&id).filter(|_| !self.is_there()) {
-            self.around.board.publish(EventKind::Removed, info.as_ref().clone());
-        }
-        for done in self.done.drain(..) {
-            let _ = done.send(Ok(()));
-        }
-        true
-    }
-
-    /// Whether there is anything left to do for it: somebody may have come while it was forgotten, who found it there.
-    pub(super) async fn goes_on(&mut self) -> bool {
-        let generation = self.seen.borrow().generation;
-        match self.inbox.try_recv() {
-            Ok(order) => self.obey(order).await,
-            Err(_) if self.is_there() && generation != self.instance.launch.generation => {
-                (self.instance.removing, self.instance.last) = (false, None);
-                self.instance.next = Next::Nothing { after: self.instance.launch.generation };
-                self.take_over(generation).await;
-            }
-            Err(_) => {
-                self.inbox.close();
-                return false;
-            }
-        }
-        true
     }
 }
 

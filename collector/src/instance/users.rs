@@ -8,18 +8,26 @@ use sexton_common::{
 use std::time::Duration;
 use tokio::sync::oneshot;
 
+/// How often a start looks again at what ends just then.
+const ATTEMPTS: u32 = 3;
+
 impl Instances {
     /// Starts a container that was created, or that has ended: as a new run then, whose launch is returned.
     ///
     /// # Errors
     /// What its run, or its launch, says.
     pub async fn start(&self, id: &ContainerId) -> Result<Option<Launched>, ApiError> {
-        let (outcome, created) = oneshot::channel();
-        let order = |go| Order::Start { go, outcome };
-        match self.order_anyhow(id, &[State::Stopping, State::Stopped], order).await?.transpose()? {
-            None | Some(Go::Run) => self.backend(id).start(id).await.map(|()| None),
-            Some(Go::Done) => self.outcome(created).await.map(Some),
+        let ended = [State::Stopping, State::Stopped];
+        for _ in 0..ATTEMPTS {
+            let (outcome, created) = oneshot::channel();
+            match self.order_anyhow(id, &ended, |go| Order::Start { go, outcome }).await?.transpose()? {
+                Some(Go::Done) => return self.outcome(created).await.map(Some),
+                // It had an instance, which came to its end meanwhile.
+                None if self.backend(id).state(id).is_some_and(|state| ended.contains(&state)) => {}
+                None | Some(Go::Run) => break,
+            }
         }
+        self.backend(id).start(id).await.map(|()| None)
     }
 
     /// Stops a container if it runs, and starts it as a new run.
@@ -64,9 +72,22 @@ impl Instances {
     /// What its run says.
     pub async fn stop(&self, id: &ContainerId, signal: i32, timeout: Duration) -> Result<(), ApiError> {
         match self.order(id, |go| Order::Stop { go }).await?.transpose()? {
-            Some(Go::Done) => Ok(()),
-            None | Some(Go::Run) => self.backend(id).stop(id, signal, timeout).await,
+            Some(Go::Done) => {}
+            None | Some(Go::Run) => self.backend(id).stop(id, signal, timeout).await?,
         }
+        self.is_durable(id).await
+    }
+
+    /// Whether a stop outlives the collector.
+    async fn is_durable(&self, id: &ContainerId) -> Result<(), ApiError> {
+        if self.order(id, |done| Order::Saved { done }).await? == Some(false) {
+            let text = format!(
+                "container {id} is stopped, but that cannot be written in the data directory: should sextond be restarted \
+                 before it can, the container comes back; is the disk full, or read-only?"
+            );
+            return Err(ApiError::new(ErrorCode::Internal, text));
+        }
+        Ok(())
     }
 
     /// A signal. Those that a user stops containers with count as a stop (moby's `kill`), others do not (moby#41302).
@@ -74,9 +95,10 @@ impl Instances {
     /// # Errors
     /// What its run says.
     pub async fn kill(&self, id: &ContainerId, signal: i32) -> Result<(), ApiError> {
-        if matches!(signal, nix::libc::SIGKILL | nix::libc::SIGTERM) {
+        let stops = matches!(signal, nix::libc::SIGKILL | nix::libc::SIGTERM);
+        if stops {
             match self.order(id, |go| Order::Stop { go }).await?.transpose() {
-                Ok(Some(Go::Done)) => return Ok(()),
+                Ok(Some(Go::Done)) => return self.is_durable(id).await,
                 Err(e) if e.code == ErrorCode::AlreadyStopped => {
                     return Err(ApiError {
                         code: ErrorCode::NotRunning,
@@ -89,7 +111,8 @@ impl Instances {
                 }
             }
         }
-        self.backend(id).kill(id, signal).await
+        self.backend(id).kill(id, signal).await?;
+        if stops { self.is_durable(id).await } else { Ok(()) }
     }
 
     /// Removes a container, and all that is known of it.
@@ -100,6 +123,10 @@ impl Instances {
         let go = self.order(id, |go| Order::Remove { force, go }).await?.transpose()?;
         match (self.backend(id).delete(id, force).await, &go) {
             (Err(e), Some(_)) if e.code == ErrorCode::NoSuchContainer => {}
+            (Err(e), Some(_)) if !force || e.code == ErrorCode::Busy => {
+                self.order(id, |done| Order::Keep { done }).await?;
+                return Err(e);
+            }
             (deleted, _) => deleted?,
         }
         if go.is_some() {

@@ -100,6 +100,7 @@ impl Task {
                 let _ = go.send(Err(ApiError::new(ErrorCode::Running, text)));
             }
             Order::Remove { go, .. } => {
+                self.was_stopped = self.instance.stopped_by_user;
                 (self.instance.stopped_by_user, self.instance.removing) = (true, true);
                 self.end().await;
                 match self.creating {
@@ -108,6 +109,16 @@ impl Task {
                 }
             }
             Order::Saved { done } => {
+                if self.dirty {
+                    self.save().await;
+                }
+                let _ = done.send(!self.dirty);
+            }
+            Order::Keep { done } => {
+                self.instance.removing = false;
+                self.instance.stopped_by_user &= self.was_stopped;
+                self.dirty = true;
+                self.save().await;
                 let _ = done.send(());
             }
             Order::Removed { done } => self.done.push(done),

@@ -23,6 +23,13 @@ impl Task {
         self.follow(verdict, ended.generation);
     }
 
+    /// It ended before anybody had started it.
+    pub(super) fn rest(&mut self, ended: Ended) {
+        self.instance.last = Some(ended);
+        self.instance.launch.generation = ended.generation;
+        (self.instance.next, self.dirty) = (Next::Nothing { after: ended.generation }, true);
+    }
+
     pub(super) fn follow(&mut self, verdict: Verdict, after: u64) {
         let now = self.around.now();
         let instance = &mut self.instance;

@@ -348,7 +348,7 @@ pub mod tests {
             failure: None,
         };
         for told in [true, false] {
-            board.restart_is(&id, Some(restart(Some(last.clone()))));
+            board.restart_is(&id, Some(restart(Some(last))));
             board.publish(EventKind::Started, run(2));
             let (seen, before) = (board.watch(&id), board.snapshot().0);
             match told {
@@ -364,7 +364,7 @@ pub mod tests {
             board.publish(EventKind::Removed, run(3));
         }
         // Whoever asks late how the one before ended: no event tells.
-        board.restart_is(&id, Some(restart(Some(last.clone()))));
+        board.restart_is(&id, Some(restart(Some(last))));
         board.publish(EventKind::Started, run(2));
         let before = board.exited_lately(&id, 1).unwrap();
         assert_eq!((before.generation, before.pid, before.status), (1, None, Some(last.status)));

@@ -9,7 +9,7 @@ fn ones_own_freezer_and_not_the_one_above() {
         let below = above.below("own");
         let own = std::slice::from_ref(&below);
         assert!(has_freezer(own), "{hierarchy:?}");
-        let _running = Running::sleep(&[below.dir.clone()]);
+        let _running = Running::sleep(std::slice::from_ref(&below.dir));
         for _ in 0..3 {
             assert!(!is_frozen(own));
             set_frozen(own, true).unwrap();

@@ -21,7 +21,7 @@ async fn the_count_is_right_whenever_the_collector_dies() {
             hidden: below(0, 10),
             creation: Creation::Takes(below(1, 40)),
             clean: below(2, 40),
-            in_gc: if number % 4 == 0 { below(3, 50) } else { Duration::ZERO },
+            in_gc: if number.is_multiple_of(4) { below(3, 50) } else { Duration::ZERO },
             ..Plan::ends(below(4, 200), ExitStatus::Code(1))
         }
     };

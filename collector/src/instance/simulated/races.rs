@@ -20,7 +20,7 @@ async fn stop_wins_a_hundred_thousand_times() {
         Plan {
             hidden: below(0, 5),
             creation: Creation::Takes(below(1, 20)),
-            term: (number % 3 != 0).then(|| below(2, 30)),
+            term: (!number.is_multiple_of(3)).then(|| below(2, 30)),
             clean: below(3, 20),
             ..Plan::ends(below(4, 120), ExitStatus::Code(1))
         }

@@ -113,6 +113,12 @@ fn the_collector_with_a_container_that_comes_back() {
 }
 
 #[test]
+fn the_shim_of_a_plain_program() {
+    sample("plain", 20);
+    sample("plain-alone", 10);
+}
+
+#[test]
 fn the_shim_with_a_disk_that_fails_once() {
     sweep("shim", 12, &["--fault", "eio"]);
     sweep("alone", 6, &["--fault", "enospc"]);

@@ -12,7 +12,8 @@ that nothing is left behind. Needs root, runc and busybox; the programs are thos
   --program NAME   shim; alone (the shim, and sextond comes after the crash); sextond; twice (sextond, and while it
                    recovers once more); gc (sextond with something in its way); restart (sextond with a container
                    that comes back); first (the process that is called); between (its child, the shim's parent); both
-                   (the shim, and with it a collector that has a keeper); all of them if not given
+                   (the shim, and with it a collector that has a keeper); plain, plain-alone (the shim of a plain
+                   program); all of them if not given
   --from N         the first point (1): how to go on after a break
   --to N           the last point (the last one of a life that nobody ends)
   --stride K       every Kth point (1)
@@ -48,14 +49,20 @@ pub enum Program {
     Restart,
     /// The shim, and the collector with it, below a keeper.
     Both,
+    /// The shim of a plain program, with a collector that listens.
+    Plain,
+    /// The shim of a plain program, with a collector that comes later.
+    PlainAlone,
 }
 
 impl Program {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Shim,
         Self::Alone,
         Self::Both,
+        Self::Plain,
+        Self::PlainAlone,
         Self::Collector,
         Self::Twice,
         Self::Gc,
@@ -77,6 +84,8 @@ impl Program {
             Self::Gc => "gc",
             Self::Restart => "restart",
             Self::Both => "both",
+            Self::Plain => "plain",
+            Self::PlainAlone => "plain-alone",
         }
     }
 
@@ -97,6 +106,8 @@ impl Program {
             (Self::Gc, _) => Box::<Gc>::default(),
             (Self::Restart, _) => Box::<Restart>::default(),
             (Self::Both, _) => Box::new(Shim::kept()),
+            (Self::Plain, _) => Box::new(Shim::plain(false)),
+            (Self::PlainAlone, _) => Box::new(Shim::plain(true)),
         }
     }
 }

@@ -36,6 +36,7 @@ pub struct Shim {
     alone: bool,
     fault: Option<Fault>,
     kept: bool,
+    plain: bool,
     keeper: Option<Keeper>,
     opened: bool,
     node: Option<Node>,
@@ -50,13 +51,19 @@ impl Shim {
     #[must_use]
     pub fn new(depth: u32, alone: bool, fault: Option<Fault>) -> Self {
         let (keeper, node, party, registered, events) = (None, None, None, None, None);
-        Self { depth, alone, fault, kept: false, keeper, opened: false, node, party, registered, events }
+        Self { depth, alone, fault, kept: false, plain: false, keeper, opened: false, node, party, registered, events }
     }
 
     /// Kills the shim, and in the same moment the collector, which has a keeper.
     #[must_use]
     pub fn kept() -> Self {
         Self { kept: true, ..Self::new(2, false, None) }
+    }
+
+    /// Kills the shim of a plain program.
+    #[must_use]
+    pub fn plain(alone: bool) -> Self {
+        Self { plain: true, ..Self::new(2, alone, None) }
     }
 
     fn ready(&mut self) {
@@ -85,8 +92,14 @@ impl Life for Shim {
         }
         // Who has subscribed to a collector that is killed hears no more.
         self.events = (!self.alone && !self.kept).then(|| node.subscribe());
-        let mut command = node.shim_command("run", party.id.as_str(), party.bundle());
+        let mut command = match self.plain {
+            true => node.shim_alone("run", &party.id),
+            false => node.shim_command("run", party.id.as_str(), party.bundle()),
+        };
         command.args(registered.words());
+        if self.plain {
+            command.arg("--").args(party.words());
+        }
         let words = node.dir().join("shim.words");
         let _ = fs::remove_file(&words);
         let blow = self.fault.map_or(Blow::Kill, |fault| Blow::BadDisk(fault, node.layout().state().into()));

@@ -45,6 +45,12 @@ impl Party {
         &self.bundle
     }
 
+    /// What it does, as a plain program.
+    #[must_use]
+    pub fn words(&self) -> [String; 3] {
+        ["sh".into(), "-c".into(), SCRIPT.replace("/gate/", &format!("{}/", self.share.display()))]
+    }
+
     /// Its next run exits with `code` at once.
     pub fn exits(&mut self, code: u8) {
         self.forget(code);

@@ -1,7 +1,7 @@
 //! The exit record: read where it lies, made where nobody else can make it any more.
 
 use sexton_common::{
-    ExitRecord, ExitStatus, Init, Launch, Source, Stamp,
+    ExitRecord, ExitStatus, Init, Launch, Source, Stamp, UnknownReason,
     cgroup::{self, Figures},
     durable::{self, ReadError},
     launch::{Mode, Started},
@@ -43,9 +43,12 @@ pub fn of_death(
     launch: &Launch,
     init: Option<&Init>,
     dir: &ContainerDir,
-    (status, source): (ExitStatus, Source),
+    death: (ExitStatus, Source),
     exited: Option<Stamp>,
 ) -> Verdict {
+    let never = waited_in_vain(launch, dir, &death);
+    let unknown = (ExitStatus::Unknown { reason: UnknownReason::NeverStarted }, Source::None);
+    let (status, source) = if never { unknown } else { death };
     let figures = init.map_or_else(Figures::default, |init| cgroup::figures(&init.cgroups));
     let record = ExitRecord {
         id: launch.id.clone(),
@@ -54,7 +57,7 @@ pub fn of_death(
         status,
         source,
         oom_killed: figures.oom_killed,
-        started: init.and_then(|init| started(launch, init, dir).or(Some(init.ready))),
+        started: init.filter(|_| !never).and_then(|init| started(launch, init, dir).or(Some(init.ready))),
         exited,
         usage: None,
         memory_peak: figures.memory_peak,
@@ -75,6 +78,16 @@ pub fn of_death(
             Verdict { record, durable: false }
         }
     }
+}
+
+/// Whether a plain program's process never became it: its gate goes when that is opened, and without its shim it ends by
+/// itself, with 125, as soon as it may. Blocks on the file system.
+fn waited_in_vain(launch: &Launch, dir: &ContainerDir, death: &(ExitStatus, Source)) -> bool {
+    let by_itself =
+        matches!(death, (ExitStatus::Unknown { .. }, _) | (ExitStatus::Code(125), Source::Pidfd | Source::Zombie));
+    let ours =
+        || matches!(durable::read::<Launch>(&dir.launch()), Ok(Some(there)) if there.generation == launch.generation);
+    by_itself && launch.workload.program().is_some() && dir.gate().exists() && ours()
 }
 
 /// Writes a record in the directory of its own run, `false` if one is there (I1); what has the run's name by now is
@@ -99,5 +112,36 @@ pub fn started(launch: &Launch, init: &Init, dir: &ContainerDir) -> Option<Stamp
     match written.filter(|started| started.generation == launch.generation) {
         Some(started) => Some(started.at),
         None => (launch.mode == Mode::Run).then_some(init.ready),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::simulated::launch;
+    use sexton_common::restart::RestartPolicy;
+
+    #[test]
+    fn a_program_whose_gate_is_there_was_never_started() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = ContainerDir::at(root.path().into());
+        let launch = launch("c".parse().unwrap(), RestartPolicy::No);
+        durable::write(&dir.launch(), &launch).unwrap();
+        let of = |death: (ExitStatus, Source)| {
+            let _ = std::fs::remove_file(dir.exit());
+            of_death(&launch, None, &dir, death, None).record
+        };
+        let killed = (ExitStatus::Unknown { reason: UnknownReason::ShimKilled }, Source::None);
+        let never = (ExitStatus::Unknown { reason: UnknownReason::NeverStarted }, Source::None);
+        let by_itself = (ExitStatus::Code(125), Source::Pidfd);
+        let by_signal = (ExitStatus::Signal { number: 9, core_dumped: false }, Source::Pidfd);
+        let both = |record: ExitRecord| (record.status, record.source);
+        for death in [killed, by_itself, by_signal] {
+            assert_eq!(both(of(death)), death, "it was started");
+        }
+        std::fs::write(dir.gate(), "").unwrap();
+        assert_eq!([killed, by_itself, by_signal].map(|death| both(of(death))), [never, never, by_signal]);
+        durable::write(&dir.launch(), &Launch { generation: 7, ..launch.clone() }).unwrap();
+        assert!(!waited_in_vain(&launch, &dir, &killed), "the gate is another run's");
     }
 }

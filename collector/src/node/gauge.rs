@@ -1,8 +1,8 @@
-//! How much memory and disk there is. Never waits for a disk that hangs.
+//! How full the disk is. Never waits for one that hangs.
 
-use crate::blocking::Blocking;
+use crate::{blocking::Blocking, stats::disk};
 use sexton_common::wire::Room;
-use std::{fmt, fs, io, path::Path, sync::Arc, time::Duration};
+use std::{fmt, io, path::Path, sync::Arc, time::Duration};
 use tokio::{
     sync::Mutex,
     task::JoinHandle,
@@ -74,27 +74,6 @@ impl Gauge {
     }
 }
 
-fn disk(path: &Path) -> io::Result<Room> {
-    let told = rustix::fs::statvfs(path)?;
-    let (total, left) = (told.f_blocks.saturating_mul(told.f_frsize), told.f_bfree.saturating_mul(told.f_frsize));
-    Ok(Room { total: Some(total), left: Some(left), used: total.saturating_sub(left) })
-}
-
-/// The machine's memory; `None` if the kernel does not tell.
-#[must_use]
-pub fn memory() -> Option<Room> {
-    memory_of(&fs::read_to_string("/proc/meminfo").ok()?)
-}
-
-fn memory_of(text: &str) -> Option<Room> {
-    let bytes = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib.saturating_mul(1024))
-    };
-    let (total, left) = (bytes("MemTotal")?, bytes("MemAvailable")?);
-    Some(Room { total: Some(total), left: Some(left), used: total.saturating_sub(left) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,15 +81,6 @@ mod tests {
         atomic::{AtomicU32, Ordering},
         mpsc,
     };
-
-    #[test]
-    fn memory_is_what_could_be_had() {
-        let text = "MemTotal:        1000 kB\nMemFree:  5 kB\nMemAvailable:    300 kB\n";
-        let room = Room { total: Some(1_024_000), left: Some(307_200), used: 716_800 };
-        assert_eq!(memory_of(text), Some(room));
-        assert_eq!(memory_of("MemTotal: 1 kB\n"), None);
-        assert!(memory().unwrap().left.unwrap() > 0);
-    }
 
     #[test]
     fn a_disk_tells() {

@@ -7,7 +7,7 @@ mod rules;
 
 pub use marks::{NodeFile, Watermarks};
 
-use crate::{context::Context, overseer::Overseer};
+use crate::{context::Context, overseer::Overseer, stats};
 use gauge::Gauge;
 use rules::Figures;
 use sexton_common::{
@@ -113,8 +113,9 @@ fn counts(info: &ContainerInfo) -> bool {
 /// [`ErrorCode::Maintenance`], or [`ErrorCode::Full`] with the figure and its watermark.
 pub async fn admit(cx: &Context, id: &ContainerId) -> Result<Permit, ApiError> {
     let node = &cx.node;
-    let memory = (node.marks.memory.low > 0).then(gauge::memory).flatten();
+    let memory = if node.marks.memory.low > 0 { stats::memory().left } else { None };
     let disk = if node.marks.disk.low > 0 { node.disk.read(&cx.tools.blocking).await } else { None };
+    let disk = disk.and_then(|room| room.left);
     let mut under_way = node.under_way.lock();
     if let Some(since) = *node.maintenance.borrow() {
         let text = format!(
@@ -138,13 +139,13 @@ pub async fn admit(cx: &Context, id: &ContainerId) -> Result<Permit, ApiError> {
     }
 }
 
-/// What there is, not counting `but`, and whether that one is on the board.
+/// What there is, not counting `but`, with so many bytes left of memory and disk; and whether that one is on the board.
 fn figures(
     cx: &Context,
     under_way: &HashMap<ContainerId, u32>,
     but: Option<&ContainerId>,
-    memory: Option<Room>,
-    disk: Option<Room>,
+    memory: Option<u64>,
+    disk: Option<u64>,
 ) -> (Figures, bool) {
     let (mut on_board, mut unseen, mut known) = (0, under_way.len() as u64, false);
     cx.board.each(|info| {
@@ -157,8 +158,8 @@ fn figures(
     let (seats, taken) = cx.surplus.seats.figures();
     let own = known || but.is_some_and(|id| under_way.contains_key(id));
     let figures = Figures {
-        memory: memory.and_then(|room| room.left),
-        disk: disk.and_then(|room| room.left),
+        memory,
+        disk,
         descriptors: (seats.saturating_sub(taken) as u64).saturating_sub(SEATS * unseen),
         containers: on_board + unseen - u64::from(own),
     };
@@ -213,8 +214,9 @@ pub async fn maintain(overseer: &Arc<Overseer>, on: bool) -> Result<(), ApiError
 /// Says in `stats` whether the node takes new containers, why not, and how many it has.
 pub async fn fill(cx: &Context, stats: &mut NodeStats) {
     let node = &cx.node;
-    let disk = node.disk.read(&cx.tools.blocking).await;
-    let (figures, _) = figures(cx, &node.under_way.lock(), None, gauge::memory(), disk);
+    // The figure that decides who gets in, which may be older than the sample's: the two would disagree for a second.
+    let disk = node.disk.read(&cx.tools.blocking).await.and_then(|room| room.left);
+    let (figures, _) = figures(cx, &node.under_way.lock(), None, stats.memory.left, disk);
     (stats.state, stats.why) = rules::state(&figures, &node.marks, *node.changed().borrow());
     let total = Some(node.marks.containers_max).filter(|max| *max > 0);
     stats.running =

@@ -1,6 +1,6 @@
 //! The files of containers, counted in the background when somebody asks for statistics, and only then.
 
-use super::disk;
+use super::files;
 use crate::{blocking::Blocking, board::Board};
 use sexton_common::{ContainerId, WallTime, wire::DiskUse};
 use std::{
@@ -79,7 +79,7 @@ impl Counts {
             let (paths, cancel, end) = (paths.to_vec(), self.0.cancel.clone(), self.0.within);
             let walk = move |bytes: &AtomicU64| {
                 let end = Instant::now() + end;
-                disk::count(&paths, &|| cancel.is_cancelled() || Instant::now() >= end, bytes)
+                files::count(&paths, &|| cancel.is_cancelled() || Instant::now() >= end, bytes)
             };
             let (counts, blocking, run) = (self.clone(), blocking.clone(), run.clone());
             tasks.spawn(async move {

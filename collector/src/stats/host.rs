@@ -10,7 +10,7 @@ use nix::{
 };
 use rustix::fs::statvfs;
 use sexton_common::wire::Room;
-use std::{fs, net::IpAddr, path::Path};
+use std::{fs, io, net::IpAddr, path::Path};
 
 /// A machine with an address for each container is not to break a frame.
 const ADDRESSES: usize = 256;
@@ -40,7 +40,7 @@ impl Host {
             hostname: uname().map(|names| names.nodename().to_string_lossy().into_owned()).unwrap_or_default(),
             addresses: addresses(),
             load: parse::load(&read("/proc/loadavg")),
-            memory: parse::meminfo(&read("/proc/meminfo")),
+            memory: memory(),
             descriptors: Room { total: Some(limit), left: Some(limit.saturating_sub(open)), used: open },
         }
     }
@@ -53,13 +53,21 @@ pub fn cpus() -> u32 {
     online.and_then(|count| u32::try_from(count).ok()).unwrap_or(1).max(1)
 }
 
-/// The file system of `path`; `None` if it cannot be looked at. Blocks, for as long as the file system does.
+/// The machine's memory; what the kernel does not tell is `None`.
 #[must_use]
-pub fn disk(path: &Path) -> Option<Room> {
-    let it = statvfs(path).ok()?;
+pub fn memory() -> Room {
+    parse::meminfo(&fs::read_to_string("/proc/meminfo").unwrap_or_default())
+}
+
+/// The file system of `path`. Blocks, for as long as the file system does.
+///
+/// # Errors
+/// If it cannot be looked at.
+pub fn disk(path: &Path) -> io::Result<Room> {
+    let it = statvfs(path)?;
     let bytes = |blocks: u64| blocks.saturating_mul(it.f_frsize);
     let (total, left) = (bytes(it.f_blocks), bytes(it.f_bfree));
-    Some(Room { total: Some(total), left: Some(left), used: total.saturating_sub(left) })
+    Ok(Room { total: Some(total), left: Some(left), used: total.saturating_sub(left) })
 }
 
 fn addresses() -> Vec<IpAddr> {
@@ -97,8 +105,8 @@ mod tests {
         assert!(host.memory.total > host.memory.left && host.memory.left > Some(0), "{host:?}");
         assert!(!host.hostname.is_empty() && host.descriptors.used > 0, "{host:?}");
         assert!(host.addresses.iter().all(is_of_others_use));
-        assert!(disk(Path::new("/")).is_some_and(|room| room.total >= room.left && room.total > Some(0)));
-        assert_eq!(disk(Path::new("/no/such/place")), None);
+        assert!(disk(Path::new("/")).is_ok_and(|room| room.total >= room.left && room.total > Some(0)));
+        assert!(disk(Path::new("/no/such/place")).is_err());
         assert!(cpus() >= 1);
     }
 

@@ -4,12 +4,13 @@
 //! its registered files are counted in the background (`counts.rs`), and no sample waits for that.
 
 mod counts;
-mod disk;
 mod figures;
+mod files;
 mod host;
 mod parse;
 mod sampler;
 
+pub use host::{disk, memory};
 pub use sampler::Sampler;
 
 use crate::overseer::Overseer;
@@ -80,9 +81,7 @@ pub async fn node(overseer: &Overseer) -> NodeStats {
     let host = cx.tools.blocking.run("look at the machine", Host::look).await;
     let disk = timeout(DISK_WITHIN, data_disk(overseer)).await.ok().flatten();
     let mut containers: BTreeMap<u32, (State, u32)> = BTreeMap::new();
-    for info in cx.board.snapshot().1 {
-        containers.entry(info.state as u32).or_insert((info.state, 0)).1 += 1;
-    }
+    cx.board.each(|info| containers.entry(info.state as u32).or_insert((info.state, 0)).1 += 1);
     NodeStats {
         state: NodeState::Ready,
         why: Vec::new(),
@@ -107,7 +106,7 @@ async fn data_disk(overseer: &Overseer) -> Option<Room> {
     let data = overseer.cx.layout.data().to_owned();
     let work = move || {
         let _place = place;
-        host::disk(&data)
+        host::disk(&data).ok()
     };
     overseer.cx.tools.blocking.run("look at the data directory's file system", work).await
 }

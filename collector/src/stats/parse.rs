@@ -149,6 +149,11 @@ mod tests {
     fn the_machine() {
         let room = meminfo("MemTotal:       1000 kB\nMemFree: 1 kB\nMemAvailable:    400 kB\n");
         assert_eq!(room, Room { total: Some(1_024_000), left: Some(409_600), used: 614_400 });
+        let text = "MemTotal:        1000 kB\nMemFree:  5 kB\nMemAvailable:    300 kB\n";
+        let room = Room { total: Some(1_024_000), left: Some(307_200), used: 716_800 };
+        assert_eq!(meminfo(text), room);
+        assert_eq!(meminfo("MemTotal: 1 kB\n").left, None);
+        assert!(crate::stats::memory().left.unwrap() > 0);
         assert_eq!(meminfo("MemTotal: many kB"), Room::default());
         assert_eq!(load("0.52 1.00 12.345 2/345 6789\n"), [52, 100, 1235]);
         assert_eq!(load("nan -3 1e99"), [0, 0, u32::MAX]);

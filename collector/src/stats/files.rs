@@ -134,5 +134,5 @@ impl Walk<'_> {
 }
 
 #[cfg(test)]
-#[path = "disk_tests.rs"]
+#[path = "files_tests.rs"]
 mod tests;

@@ -42,6 +42,8 @@ pub struct Node {
     expected: Mutex<Vec<u32>>,
     limits: Vec<String>,
     directory: TempDir,
+    /// Where its state lies, if not there.
+    volatile: Option<TempDir>,
 }
 
 impl Node {
@@ -66,17 +68,30 @@ impl Node {
     #[track_caller]
     #[must_use]
     pub fn with(options: Options) -> Self {
+        Self::with_state_on(None, options)
+    }
+
+    /// The same with its state and its runtime's root in a directory of their own below this one, e.g. on a tmpfs.
+    ///
+    /// # Panics
+    /// If the collector does not get ready.
+    #[track_caller]
+    #[must_use]
+    pub fn with_state_on(place: Option<&Path>, options: Options) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let directory = tempfile::Builder::new().prefix("sexton-test-").tempdir_in("/tmp").unwrap();
+        let directory_in = |place: &Path| tempfile::Builder::new().prefix("sexton-test-").tempdir_in(place).unwrap();
+        let directory = directory_in(Path::new("/tmp"));
+        let volatile = place.map(directory_in);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         // Ends in a dash, so that no node's prefix is the beginning of another's.
         let prefix = format!("sxt{}n{number}-", pids::owner());
-        let layout = Layout::new(directory.path().join("state"), directory.path().join("data"));
+        let state = volatile.as_ref().unwrap_or(&directory).path().join("state");
+        let layout = Layout::new(state, directory.path().join("data"));
         fs::write(directory.path().join("sextond.toml"), options.config).unwrap();
         make_rootfs(&directory.path().join("rootfs"));
         let env = vec![("SEXTON_TEST_NODE".to_owned(), prefix.clone().into())];
-        let mut node =
-            Self { prefix, layout, env, daemon: None, expected: Mutex::default(), limits: Vec::new(), directory };
+        let (expected, limits) = Default::default();
+        let mut node = Self { prefix, layout, env, daemon: None, expected, limits, directory, volatile };
         if options.daemon {
             node.start_daemon();
         }
@@ -120,7 +135,7 @@ impl Node {
     /// Where its runtime keeps state.
     #[must_use]
     pub fn runtime_root(&self) -> PathBuf {
-        self.dir().join("runc")
+        self.volatile.as_ref().unwrap_or(&self.directory).path().join("runc")
     }
 
     /// runc with that root.

@@ -37,34 +37,47 @@ mod watch;
 mod words;
 mod workload;
 
-use args::Command;
+use args::{Command, Plan};
 use birth::Side;
+use report::Teller;
 use sexton_common::unborn;
+use std::os::fd::OwnedFd;
 
 fn main() {
-    birth::plain_umask();
-    let code = match args::parse(lexopt::Parser::from_env()) {
-        Ok(Command::Help) => report::print(args::HELP),
-        Ok(Command::Version) => report::print(concat!("sexton-shim ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Command::Launch(plan)) => {
-            match birth::roots(&plan.layout, !plan.cleanup.is_empty()).and_then(|()| birth::fork_twice()) {
-                Ok(Side::First(ear)) => {
-                    let passed = report::answer_for(ear, &plan.id);
-                    // It never got as far as a name that anybody else would find.
-                    if let Some(killed) = passed.killed {
-                        let unborn = plan.layout.unborn(killed.pid);
-                        // Another shim may have its pid by now, and fill a directory of that name.
-                        if killed.has_its_pid() || unborn::is_abandoned(&unborn, killed.pid) {
-                            lasting::bury_unborn(&plan.layout, killed.pid);
-                        }
-                    }
-                    passed.code
-                }
-                Ok(Side::Shim(teller)) => shim::live(*plan, teller),
-                Err(failure) => report::failed(&failure),
-            }
-        }
-        Err(failure) => report::failed(&failure),
+    let code = match begin() {
+        Ok((plan, teller)) => shim::live(plan, teller),
+        Err(code) => code,
     };
     sys::leave(code);
+}
+
+/// What to do as the shim; to everybody else, what to leave with.
+#[inline(never)]
+fn begin() -> Result<(Box<Plan>, Teller), u8> {
+    birth::plain_umask();
+    let plan = match args::parse(lexopt::Parser::from_env()) {
+        Ok(Command::Help) => return Err(report::print(args::HELP)),
+        Ok(Command::Version) => return Err(report::print(concat!("sexton-shim ", env!("CARGO_PKG_VERSION"), "\n"))),
+        Ok(Command::Launch(plan)) => plan,
+        Err(failure) => return Err(report::failed(&failure)),
+    };
+    match birth::roots(&plan.layout, !plan.cleanup.is_empty()).and_then(|()| birth::fork_twice()) {
+        Ok(Side::Shim(teller)) => Ok((plan, teller)),
+        Ok(Side::First(ear)) => Err(first(&plan, ear)),
+        Err(failure) => Err(report::failed(&failure)),
+    }
+}
+
+/// The process that was called: passes on what the shim says.
+fn first(plan: &Plan, ear: OwnedFd) -> u8 {
+    let passed = report::answer_for(ear, &plan.id);
+    // It never got as far as a name that anybody else would find.
+    if let Some(killed) = passed.killed {
+        let unborn = plan.layout.unborn(killed.pid);
+        // Another shim may have its pid by now, and fill a directory of that name.
+        if killed.has_its_pid() || unborn::is_abandoned(&unborn, killed.pid) {
+            lasting::bury_unborn(&plan.layout, killed.pid);
+        }
+    }
+    passed.code
 }

@@ -7,19 +7,28 @@ use crate::{
     place::Grave,
     report::Teller,
     sys,
-    watch::{FIRST_PAUSE, MAX_PAUSE},
+    watch::{FIRST_PAUSE, MAX_PAUSE, Watch},
 };
 use rustix::{event::poll, time::Timespec};
 use std::os::fd::AsRawFd;
 
 /// Lives until the container's exit record is on disk.
-pub fn live(plan: Plan, teller: Teller) -> ! {
+pub fn live(plan: Box<Plan>, teller: Teller) -> ! {
+    match begin(plan, teller) {
+        Ok(watch) => watch.until_the_end(),
+        Err(code) => sys::leave(code),
+    }
+}
+
+/// Launches, and says what came of it; the code to leave with if that was nothing.
+#[inline(never)]
+fn begin(plan: Box<Plan>, teller: Teller) -> Result<Box<Watch>, u8> {
     let settled = home::settle(&plan.streams, teller.0.as_raw_fd());
-    let launched = settled.map_err(Failed::from).and_then(|home| lifecycle::launch(plan, home));
+    let launched = settled.map_err(Failed::from).and_then(|home| lifecycle::launch(*plan, home));
     match launched {
         Ok((launched, watch)) => {
             teller.tell(&Ok(launched));
-            watch.until_the_end()
+            Ok(Box::new(watch))
         }
         Err(Failed(failure, grave)) => {
             let code = failure.code;
@@ -27,7 +36,7 @@ pub fn live(plan: Plan, teller: Teller) -> ! {
             if let Some(grave) = grave {
                 outlast(&grave);
             }
-            sys::leave(code)
+            Err(code)
         }
     }
 }

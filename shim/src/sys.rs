@@ -1,6 +1,8 @@
 //! Every system call that needs `unsafe`.
 #![allow(unsafe_code)]
 
+pub mod heap;
+
 use nix::libc::{self, c_int, c_long};
 use sexton_common::{ExitStatus, exit::Usage};
 use std::{
@@ -181,7 +183,7 @@ fn close_from_to(first: RawFd, last: RawFd) {
 }
 
 /// How far below the present frame the stack may still be in use.
-const RED_ZONE: usize = 1024;
+const RED_ZONE: usize = 512;
 const PAGE: usize = 4096;
 /// How much stack a launch may have used.
 const STACK: usize = 256 * 1024;

@@ -3,7 +3,7 @@
 use crate::{
     leftovers,
     place::Place,
-    sys::{self, Dead, Which},
+    sys::{self, Dead, Which, heap},
 };
 use nix::sys::signalfd::SignalFd;
 use rustix::{
@@ -40,12 +40,35 @@ pub struct Watch {
 
 impl Watch {
     /// Lives as long as the container, and until its exit record is on disk.
-    pub fn until_the_end(self) -> ! {
+    ///
+    /// What is on the stack and on the heap meanwhile is paid for by every container: the functions that need much of
+    /// either are called from here and have returned when it sleeps.
+    pub fn until_the_end(mut self: Box<Self>) -> ! {
+        self.close_ranks();
         sys::shed_pages();
-        let dead = loop {
+        let dead = self.wait_for_init();
+        self.finish(dead);
+        sys::leave(0)
+    }
+
+    /// Moves what is kept to the heap's beginning: the launch has left holes there, and pages behind it.
+    #[inline(never)]
+    fn close_ranks(&mut self) {
+        if let Ok(bytes) = durable::encode(&self.init) {
+            self.init.cgroups = Vec::new();
+            if let Ok(init) = durable::decode(&bytes) {
+                self.init = init;
+            }
+        }
+        heap::trim();
+    }
+
+    #[inline(never)]
+    fn wait_for_init(&self) -> Dead {
+        loop {
             // First of all, whatever else has died.
             match sys::look(Which::Pid(self.init.process.pid)) {
-                Ok(Some(dead)) => break dead,
+                Ok(Some(dead)) => return dead,
                 Ok(None) => {}
                 // It is nobody's child any more: its status is lost to us, but not to the collector's pidfd.
                 // Inventing one is worse than leaving, which it sees as a hang-up without a record.
@@ -54,14 +77,17 @@ impl Watch {
             if !self.reap_another() {
                 self.sleep(None);
             }
-        };
+        }
+    }
+
+    #[inline(never)]
+    fn finish(&self, dead: Dead) {
         let record = self.record(dead);
         self.deliver(&record);
         while self.reap_another() {}
         if let Some(pid) = self.ends_leftovers {
             self.end_leftovers(pid);
         }
-        sys::leave(0)
     }
 
     /// Kills until nobody is left. Whoever does not die is waited for: it is ours, and there is no other to reap it.

@@ -54,3 +54,38 @@ fn no_wake_up_in_ten_seconds() {
     alone_node.finish();
     node.finish();
 }
+
+/// One page each for data, heap and the C library's, and two or three of stack; the third is the kernel's choice of
+/// where the stack begins.
+const PAGES_KIB: u64 = 30;
+
+#[test]
+fn it_keeps_a_handful_of_pages() {
+    if skipped() {
+        return;
+    }
+    let binary = std::fs::read(sexton_tests::binaries::shim()).unwrap();
+    if binary.windows(6).any(|window| window == b"GLIBC_") {
+        return sexton_tests::skip("this shim is linked with glibc, whose data alone is larger");
+    }
+    let node = Node::new();
+    let shims: Vec<Launched> = (0..10)
+        .map(|n| {
+            let name = format!("small{n}");
+            node.shim("run", &node.id(&name), &Bundle::new(&node, &name).sleeping().write())
+        })
+        .collect();
+    let private = |shim: &Launched| {
+        let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", shim.shim_pid)).unwrap();
+        let field = proc::field_of(&text, "Private_Dirty").unwrap();
+        field.trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    let mean = || shims.iter().map(private).sum::<u64>() / 10;
+    // It sleeps a moment after it has told us that it has launched.
+    let small = sexton_tests::wait_until(Duration::from_secs(10), || mean() <= PAGES_KIB);
+    assert!(small, "an idle shim keeps {} KiB for itself, {PAGES_KIB} are enough", mean());
+    for launched in &shims {
+        node.kill(&launched.id, 9);
+    }
+    node.finish();
+}

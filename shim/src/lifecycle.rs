@@ -186,6 +186,6 @@ impl Birth {
             exit_file: dir.exit(),
         };
         let whose = self.plan.workload.program().map(|_| self.home.pid);
-        (launched, Watch { init, started, place: self.place, signals: self.home.signals, ends_leftovers: whose })
+        (launched, Watch::new(&init, started, self.place, self.home.signals, whose))
     }
 }

@@ -22,13 +22,13 @@ pub fn live(plan: Box<Plan>, teller: Teller) -> ! {
 
 /// Launches, and says what came of it; the code to leave with if that was nothing.
 #[inline(never)]
-fn begin(plan: Box<Plan>, teller: Teller) -> Result<Box<Watch>, u8> {
+fn begin(plan: Box<Plan>, teller: Teller) -> Result<Watch, u8> {
     let settled = home::settle(&plan.streams, teller.0.as_raw_fd());
     let launched = settled.map_err(Failed::from).and_then(|home| lifecycle::launch(*plan, home));
     match launched {
         Ok((launched, watch)) => {
             teller.tell(&Ok(launched));
-            Ok(Box::new(watch))
+            Ok(watch)
         }
         Err(Failed(failure, grave)) => {
             let code = failure.code;

@@ -10,7 +10,12 @@ use rustix::{
     event::{PollFd, PollFlags, poll},
     time::Timespec,
 };
-use sexton_common::{ExitRecord, Init, Source, Stamp, cgroup, durable, launch::Started};
+use sexton_common::{
+    ExitRecord, Init, Source, Stamp,
+    cgroup::{self, CgroupDir},
+    durable,
+    launch::Started,
+};
 use std::{
     io,
     time::{Duration, Instant},
@@ -26,48 +31,53 @@ const FIRST_LOOK: Duration = Duration::from_millis(10);
 /// A container that runs, or will.
 #[derive(Debug)]
 pub struct Watch {
-    /// What to wait for.
-    pub init: Init,
+    pid: u32,
+    /// Packed, since two dozen strings of which nobody needs any before the end take more room than a page has.
+    init: Box<[u8]>,
     /// When we started it; `None` if others do.
-    pub started: Option<Stamp>,
+    started: Option<Stamp>,
     /// Where the record goes.
-    pub place: Place,
+    place: Place,
     /// SIGCHLD.
-    pub signals: SignalFd,
+    signals: SignalFd,
     /// Our pid, where it is ours to end what a plain program has left: no runtime does.
-    pub ends_leftovers: Option<u32>,
+    ends_leftovers: Option<u32>,
 }
 
 impl Watch {
+    /// Waits for `init`, which is ours; we have started it at `started`, or others do. With `ends_leftovers`, our pid,
+    /// it ends what a plain program has left.
+    pub fn new(
+        init: &Init,
+        started: Option<Stamp>,
+        place: Place,
+        signals: SignalFd,
+        ends_leftovers: Option<u32>,
+    ) -> Self {
+        // It was just written like this.
+        let packed = durable::encode(init).unwrap_or_default().into_boxed_slice();
+        Self { pid: init.process.pid, init: packed, started, place, signals, ends_leftovers }
+    }
+
     /// Lives as long as the container, and until its exit record is on disk.
     ///
     /// What is on the stack and on the heap meanwhile is paid for by every container: the functions that need much of
-    /// either are called from here and have returned when it sleeps.
-    pub fn until_the_end(mut self: Box<Self>) -> ! {
-        self.close_ranks();
+    /// either are called from here, and have returned when it sleeps.
+    pub fn until_the_end(mut self) -> ! {
+        // Into the hole that the launch has left at the heap's beginning.
+        self.init = self.init.clone();
+        heap::trim();
         sys::shed_pages();
         let dead = self.wait_for_init();
         self.finish(dead);
         sys::leave(0)
     }
 
-    /// Moves what is kept to the heap's beginning: the launch has left holes there, and pages behind it.
-    #[inline(never)]
-    fn close_ranks(&mut self) {
-        if let Ok(bytes) = durable::encode(&self.init) {
-            self.init.cgroups = Vec::new();
-            if let Ok(init) = durable::decode(&bytes) {
-                self.init = init;
-            }
-        }
-        heap::trim();
-    }
-
     #[inline(never)]
     fn wait_for_init(&self) -> Dead {
         loop {
             // First of all, whatever else has died.
-            match sys::look(Which::Pid(self.init.process.pid)) {
+            match sys::look(Which::Pid(self.pid)) {
                 Ok(Some(dead)) => return dead,
                 Ok(None) => {}
                 // It is nobody's child any more: its status is lost to us, but not to the collector's pidfd.
@@ -82,28 +92,33 @@ impl Watch {
 
     #[inline(never)]
     fn finish(&self, dead: Dead) {
-        let record = self.record(dead);
+        let packed = durable::decode::<Init>(&self.init).ok();
+        let Some(init) = packed.or_else(|| durable::read(&self.place.files.init()).ok().flatten()) else {
+            // Leaving without a record is what the collector knows how to handle.
+            sys::leave(1);
+        };
+        let record = self.record(&init, dead);
         self.deliver(&record);
         while self.reap_another() {}
         if let Some(pid) = self.ends_leftovers {
-            self.end_leftovers(pid);
+            self.end_leftovers(pid, &init.cgroups);
         }
     }
 
     /// Kills until nobody is left. Whoever does not die is waited for: it is ours, and there is no other to reap it.
-    fn end_leftovers(&self, pid: u32) {
+    fn end_leftovers(&self, pid: u32, cgroups: &[CgroupDir]) {
         let mut pause = FIRST_LOOK;
-        while leftovers::kill_once(pid, &self.init.cgroups) {
+        while leftovers::kill_once(pid, cgroups) {
             self.sleep(Some(pause));
             pause = pause.saturating_mul(2).min(MAX_PAUSE);
         }
-        leftovers::remove_cgroups(&self.init.cgroups, Instant::now() + MAX_PAUSE);
+        leftovers::remove_cgroups(cgroups, Instant::now() + MAX_PAUSE);
     }
 
     /// Reaps one dead child that is not init; whether there was one.
     fn reap_another(&self) -> bool {
         match sys::look(Which::Any) {
-            Ok(Some(dead)) if dead.pid != self.init.process.pid => sys::reap(Which::Pid(dead.pid)).is_ok(),
+            Ok(Some(dead)) if dead.pid != self.pid => sys::reap(Which::Pid(dead.pid)).is_ok(),
             Ok(Some(_)) => true,
             _ => false,
         }
@@ -134,18 +149,18 @@ impl Watch {
         }
     }
 
-    fn record(&self, dead: Dead) -> ExitRecord {
+    fn record(&self, init: &Init, dead: Dead) -> ExitRecord {
         let exited = Stamp::now();
-        let figures = cgroup::figures(&self.init.cgroups);
+        let figures = cgroup::figures(&init.cgroups);
         let by_others = || {
             let started = durable::read::<Started>(&self.place.files.start()).ok().flatten();
-            let ours = started.filter(|started| started.generation == self.init.generation);
-            ours.map_or(self.init.ready, |started| started.at)
+            let ours = started.filter(|started| started.generation == init.generation);
+            ours.map_or(init.ready, |started| started.at)
         };
         ExitRecord {
-            id: self.init.id.clone(),
-            generation: self.init.generation,
-            process: Some(self.init.process),
+            id: init.id.clone(),
+            generation: init.generation,
+            process: Some(init.process),
             status: dead.status,
             source: Source::Waited,
             oom_killed: figures.oom_killed,
@@ -160,7 +175,7 @@ impl Watch {
     /// The file first, since it is the truth (I2); then the zombie, whose going is a doorbell too; then the FIFO.
     fn deliver(&self, record: &ExitRecord) {
         let mut written = self.write(record);
-        let _ = sys::reap(Which::Pid(self.init.process.pid));
+        let _ = sys::reap(Which::Pid(self.pid));
         let theirs = match written {
             Written::Theirs => durable::read::<ExitRecord>(&self.place.files.exit()).ok().flatten(),
             _ => None,

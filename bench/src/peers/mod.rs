@@ -22,7 +22,7 @@ use std::sync::mpsc::Receiver;
 
 /// Somebody who runs containers, detached, and watches them. Several threads may run and remove at once. Nothing is
 /// left of it and its containers once it is dropped.
-pub trait Engine: Sync {
+pub trait Engine: Send + Sync {
     /// What it has on the machine.
     fn home(&self) -> &Home;
 
@@ -79,6 +79,7 @@ pub struct Exits {
     /// In the order in which it was told.
     pub heard: Receiver<Exit>,
     /// Ends the thread and what it runs.
+    #[allow(dead_code, reason = "it is only dropped")]
     pub guard: Listening,
 }
 

@@ -45,7 +45,7 @@ impl Machine {
             kernel: format!("{} {}", read("/proc/sys/kernel/osrelease").trim(), std::env::consts::ARCH),
             cgroups: cgroups().into(),
             load: read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0),
-            file_systems: [state, data].map(|path| file_system(path)),
+            file_systems: [state, data].map(file_system),
             versions: versions
                 .into_iter()
                 .map(|(program, flag)| {

@@ -8,6 +8,7 @@
 
 mod chart;
 mod check;
+mod fleet;
 mod guest;
 mod machine;
 mod output;
@@ -18,6 +19,7 @@ mod report;
 mod scenarios;
 mod size;
 mod summary;
+mod usage;
 
 use crate::{
     machine::Machine,

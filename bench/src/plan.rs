@@ -1,15 +1,17 @@
 //! How much is measured, and how the contestants take turns.
 
+use crate::{fleet::Fleet, peers::Kind, report::Scenario};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sexton_tests::{Node, Options};
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Mutex, time::Duration};
 
 /// How much is measured.
-#[derive(Debug)]
 pub struct Plan {
     /// Under 90 seconds in all instead of under ten minutes.
     pub quick: bool,
     bar: ProgressBar,
+    /// What one scenario has started and another may use.
+    fleets: Mutex<Vec<Fleet>>,
 }
 
 impl Plan {
@@ -18,7 +20,7 @@ impl Plan {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         bar.set_style(ProgressStyle::with_template("{spinner} {prefix} {msg} ({elapsed})").unwrap());
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self { quick, bar }
+        Self { quick, bar, fleets: Mutex::default() }
     }
 
     /// One of two numbers.
@@ -38,8 +40,39 @@ impl Plan {
         self.bar.set_message(words.into());
     }
 
-    /// Nothing more to say.
+    /// Those of the contestants that can be measured here; the others are named in the scenario's notes.
+    pub fn present(&self, kinds: &[Kind], scenario: &mut Scenario) -> Vec<Kind> {
+        let is_present = |kind: &&Kind| match kind.missing() {
+            Some(program) => {
+                scenario.note(format!("SKIPPED {}: {program} is not installed", kind.name()));
+                false
+            }
+            None => true,
+        };
+        kinds.iter().filter(is_present).copied().collect()
+    }
+
+    /// A contestant with at least so many idle containers: those that another scenario has kept, and what is missing.
+    /// It is the caller's; [`Plan::keep`] gives it to the next one.
+    pub fn fleet(&self, kind: Kind, size: usize) -> Fleet {
+        let kept = {
+            let mut fleets = self.fleets.lock().unwrap();
+            fleets.iter().position(|fleet| fleet.kind == kind).map(|place| fleets.swap_remove(place))
+        };
+        let mut fleet = kept.unwrap_or_else(|| Fleet::new(kind, self));
+        fleet.grow(self, size);
+        fleet
+    }
+
+    /// For the next scenario: all of its members must run, and nothing else of the contestant's.
+    pub fn keep(&self, fleet: Fleet) {
+        self.fleets.lock().unwrap().push(fleet);
+    }
+
+    /// Nothing more to say, and nothing that runs.
     pub fn end(&self) {
+        self.say("cleaning up");
+        self.fleets.lock().unwrap().clear();
         self.bar.finish_and_clear();
     }
 

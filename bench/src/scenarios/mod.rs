@@ -1,5 +1,8 @@
 //! What is measured, a file each.
 
+mod memory;
+mod start;
+
 use crate::{plan::Plan, report::Scenario};
 
 /// A scenario by its name.
@@ -14,4 +17,15 @@ pub struct Known {
 }
 
 /// All of them, in the order in which they run.
-pub const ALL: &[Known] = &[];
+pub const ALL: &[Known] = &[
+    Known {
+        name: "memory",
+        title: "Memory and wake-ups of the process that watches an idle container, and of the daemon.",
+        measure: memory::measure,
+    },
+    Known {
+        name: "start",
+        title: "From just before the command is executed to the first instruction of the container's process.",
+        measure: start::measure,
+    },
+];

@@ -9,6 +9,8 @@
 mod chart;
 mod check;
 mod guest;
+mod jam;
+mod listen;
 mod machine;
 mod output;
 mod peers;

@@ -1,5 +1,9 @@
 //! What is measured, a file each.
 
+mod durability;
+mod gc;
+mod stuck;
+
 use crate::{plan::Plan, report::Scenario};
 
 /// A scenario by its name.
@@ -14,4 +18,8 @@ pub struct Known {
 }
 
 /// All of them, in the order in which they run.
-pub const ALL: &[Known] = &[];
+pub const ALL: &[Known] = &[
+    Known { name: "stuck", title: stuck::TITLE, measure: stuck::measure },
+    Known { name: "gc", title: gc::TITLE, measure: gc::measure },
+    Known { name: "durability", title: durability::TITLE, measure: durability::measure },
+];

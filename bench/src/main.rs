@@ -10,6 +10,8 @@ mod chart;
 mod check;
 mod fleet;
 mod guest;
+mod jam;
+mod listen;
 mod machine;
 mod output;
 mod peers;

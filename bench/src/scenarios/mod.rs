@@ -2,6 +2,9 @@
 
 mod memory;
 mod start;
+mod durability;
+mod gc;
+mod stuck;
 
 use crate::{plan::Plan, report::Scenario};
 
@@ -28,4 +31,7 @@ pub const ALL: &[Known] = &[
         title: "From just before the command is executed to the first instruction of the container's process.",
         measure: start::measure,
     },
+    Known { name: "stuck", title: stuck::TITLE, measure: stuck::measure },
+    Known { name: "gc", title: gc::TITLE, measure: gc::measure },
+    Known { name: "durability", title: durability::TITLE, measure: durability::measure },
 ];

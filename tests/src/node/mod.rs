@@ -66,8 +66,18 @@ impl Node {
     #[track_caller]
     #[must_use]
     pub fn with(options: Options) -> Self {
+        Self::below(Path::new("/tmp"), options)
+    }
+
+    /// The same, with all of its files below this directory.
+    ///
+    /// # Panics
+    /// If the collector does not get ready.
+    #[track_caller]
+    #[must_use]
+    pub fn below(place: &Path, options: Options) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let directory = tempfile::Builder::new().prefix("sexton-test-").tempdir_in("/tmp").unwrap();
+        let directory = tempfile::Builder::new().prefix("sexton-test-").tempdir_in(place).unwrap();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         // Ends in a dash, so that no node's prefix is the beginning of another's.
         let prefix = format!("sxt{}n{number}-", pids::owner());

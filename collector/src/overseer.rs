@@ -145,7 +145,7 @@ impl Overseer {
         facts.conclude();
         let phase = facts.phase;
         let launch = facts.launch.clone();
-        let task = Task::new(self.cx.clone(), facts, pidfd, post);
+        let mut task = Task::new(self.cx.clone(), facts, pidfd, post);
         self.tell(phase, &task.info());
         let overseer = self.clone();
         self.tasks.spawn(async move {

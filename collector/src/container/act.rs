@@ -170,7 +170,7 @@ impl Task {
         let (launch, init, dir) = (self.launch.clone(), self.init.clone(), self.dir.clone());
         let name = format!("write the exit record of {}", launch.id);
         let work = move || of_death(&launch, init.as_deref(), &dir, death, exited);
-        self.verdict = Some(self.cx.tools.blocking.run(name, work).await);
+        self.verdict = Some(Box::new(self.cx.tools.blocking.run(name, work).await));
         Some(Event::Exit)
     }
 

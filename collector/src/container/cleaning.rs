@@ -8,7 +8,7 @@ impl Task {
     /// Has it cleaned; as far as that goes, while it is `alive`.
     pub(super) fn clean(&mut self, alive: bool) {
         let estate = Estate::of(&self.launch, self.init.as_deref());
-        let verdict = self.verdict.clone().filter(|_| !alive);
+        let verdict = self.verdict.as_deref().filter(|_| !alive).cloned();
         let shim = self.launch.workload.program().map(|_| self.launch.shim);
         let ask = Ask {
             estate,

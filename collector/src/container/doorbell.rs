@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{
     exit::{Verdict, read_exit},
-    surplus::Member,
     watch::{self, InitWatch, Ring},
 };
 use sexton_common::{
@@ -49,7 +48,7 @@ impl Task {
                 // Watched by the other way first, so that nothing falls between the two.
                 self.want_bell(true);
                 self.fifo = None;
-                self.slow.iter().for_each(Member::look_soon);
+                self.slow.iter().for_each(|slow| slow.look_soon());
             }
             Err(e) => {
                 tracing::error!(id = %self.launch.id, error = %e, "the exit FIFO cannot be read: watching the shim itself");
@@ -154,7 +153,8 @@ impl Task {
         self.verdict = match durable {
             Some(record) => Some(Verdict { record, durable: true }),
             None => said.filter(dead).map(|record| Verdict { record, durable: false }),
-        };
+        }
+        .map(Box::new);
         self.verdict.is_some()
     }
 

@@ -63,7 +63,7 @@ impl Task {
     }
 
     pub(super) fn freeze(&mut self, on: bool, reply: Option<oneshot::Sender<Answer>>) {
-        self.freeze = Some(Freeze { on, reply, since: Instant::now(), words: None });
+        self.freeze = Some(Box::new(Freeze { on, reply, since: Instant::now(), words: None }));
         let (cx, launch, init) = (self.cx.clone(), self.launch.clone(), self.init.clone());
         self.job = Some(Box::pin(async move {
             let Some(init) = init else { return JobEnd::done(Event::FreezeDone { frozen: false }) };

@@ -48,7 +48,7 @@ pub struct Task {
     pub(super) cx: Arc<Context>,
     pub(super) launch: Arc<Launch>,
     pub(super) init: Option<Arc<Init>>,
-    pub(super) verdict: Option<Verdict>,
+    pub(super) verdict: Option<Box<Verdict>>,
     pub(super) dir: ContainerDir,
     pub(super) machine: Machine,
     pub(super) started: Option<Stamp>,
@@ -56,10 +56,10 @@ pub struct Task {
     /// It hung up on us: somebody had it open, and nobody has any more.
     pub(super) hung_up: bool,
     /// Watched instead of a FIFO that cannot tell.
-    pub(super) shim: Option<InitWatch>,
+    pub(super) shim: Option<Box<InitWatch>>,
     pub(super) watch: Option<InitWatch>,
     /// Watched by a slower way, for want of descriptors.
-    pub(super) slow: Option<Member>,
+    pub(super) slow: Option<Box<Member>>,
     /// Init has been reaped: its pidfd is kept for its status only.
     pub(super) reaped: bool,
     /// It was killed because nobody would have started it.
@@ -83,7 +83,7 @@ pub struct Task {
     /// Its freezers are being let go.
     pub(super) thawing: Option<JoinHandle<()>>,
     /// It is being frozen or thawed.
-    pub(super) freeze: Option<Freeze>,
+    pub(super) freeze: Option<Box<Freeze>>,
     /// How far cleaning it has come.
     pub(super) gc: Option<watch::Receiver<Progress>>,
     pub(super) inbox: mpsc::Receiver<Message>,
@@ -98,7 +98,7 @@ impl Task {
             machine: Machine::new(facts.phase, remove).on_shim_death(facts.launch.on_shim_death).frozen(facts.frozen),
             launch: Arc::new(facts.launch),
             init: facts.init.map(Arc::new),
-            verdict: facts.verdict,
+            verdict: facts.verdict.map(Box::new),
             dir: facts.dir,
             started: facts.started,
             fifo: None,
@@ -138,21 +138,26 @@ impl Task {
         task
     }
 
-    /// Runs until the container is removed or the collector stops.
-    pub async fn run(mut self) {
-        if self.was_stuck() {
-            self.happen(Event::Stuck).await;
-        }
-        // Found dead: nobody needs to be told again, but it may not be clean, or not removed.
-        self.happen(Event::Found).await;
+    /// Runs until the container is removed or the collector stops. What waits is small, whatever follows from it is not,
+    /// and is there only as long as it is done: containers are many, and idle.
+    pub async fn run(&mut self) {
+        Box::pin(self.begin()).await;
         let cancel = self.cx.cancel.clone();
         while self.machine.phase != Phase::Gone {
             let happened = tokio::select! {
                 () = cancel.cancelled() => return,
                 happened = self.next() => happened,
             };
-            self.handle(happened).await;
+            Box::pin(self.handle(happened)).await;
         }
+    }
+
+    async fn begin(&mut self) {
+        if self.was_stuck() {
+            self.happen(Event::Stuck).await;
+        }
+        // Found dead: nobody needs to be told again, but it may not be clean, or not removed.
+        self.happen(Event::Found).await;
     }
 
     async fn next(&mut self) -> Happened {
@@ -165,11 +170,9 @@ impl Task {
             },
             Some(ring) = ring(self.fifo.as_ref()) => Happened::Ring(ring),
             Some(step) = step(self.watch.as_ref()), if !self.reaped => Happened::Init(step),
-            Some(_) = step(self.shim.as_ref()) => Happened::ShimDied,
-            Some(tidings) = tidings(self.slow.as_mut()) => Happened::Slow(tidings),
-            Some(progress) = progress(self.gc.as_mut()) => Happened::Gc(progress),
+            Some(happened) = seldom(self.shim.as_deref(), self.slow.as_deref_mut(), self.gc.as_mut()) => happened,
             Some(message) = self.inbox.recv() => Happened::Message(message),
-            () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => Happened::Timer,
+            Some(()) = due(timer) => Happened::Timer,
             else => std::future::pending().await,
         }
     }
@@ -279,6 +282,32 @@ async fn ring(fifo: Option<&Fifo>) -> Option<io::Result<Ring>> {
     Some(fifo?.ring().await)
 }
 
+/// What an idle container has none of, and room only for what it has.
+async fn seldom(
+    shim: Option<&InitWatch>,
+    slow: Option<&mut Member>,
+    gc: Option<&mut watch::Receiver<Progress>>,
+) -> Option<Happened> {
+    let any = shim.is_some() || slow.is_some() || gc.is_some();
+    let wait = any.then(|| {
+        Box::pin(async {
+            tokio::select! {
+                biased;
+                Some(_) = step(shim) => Some(Happened::ShimDied),
+                Some(tidings) = tidings(slow) => Some(Happened::Slow(tidings)),
+                Some(progress) = progress(gc) => Some(Happened::Gc(progress)),
+                else => None,
+            }
+        })
+    });
+    wait?.await
+}
+
+async fn due(timer: Option<Instant>) -> Option<()> {
+    Box::pin(sleep_until(timer?)).await;
+    Some(())
+}
+
 async fn progress(gc: Option<&mut watch::Receiver<Progress>>) -> Option<Progress> {
     let gc = gc?;
     // Its sender goes only after its last word, or with the collector.
@@ -292,4 +321,28 @@ async fn tidings(slow: Option<&mut Member>) -> Option<Tidings> {
 
 async fn step(watch: Option<&InitWatch>) -> Option<io::Result<Watched>> {
     Some(watch?.step().await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, F: Future>(_: fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn sizes() {
+        println!("run {}", size(Task::run));
+        println!("begin {}", size(Task::begin));
+        println!("next {}", size(Task::next));
+        println!("step {}", size(step));
+        println!("ring {}", size(ring));
+        println!("due {}", size(due));
+        println!("Task {} machine {} facts {}", size_of::<Task>(), size_of::<Machine>(), size_of::<Facts>());
+        println!("Launch {} Init {} Fifo {} InitWatch {} Member {} Happened {} Message {}", size_of::<Launch>(), size_of::<Init>(), size_of::<Fifo>(), size_of::<InitWatch>(), size_of::<Member>(), size_of::<Happened>(), size_of::<Message>());
+        println!("Info {} Event {}", size_of::<sexton_common::wire::ContainerInfo>(), size_of::<sexton_common::wire::Event>());
+        println!("Verdict {} Freeze {} dir {} Instant {} Stamp {}", size_of::<Verdict>(), size_of::<Freeze>(), size_of::<ContainerDir>(), size_of::<Option<Instant>>(), size_of::<Option<Stamp>>());
+        println!("notify {} ", size_of::<tokio::sync::Notify>());
+    }
 }

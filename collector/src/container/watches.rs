@@ -122,7 +122,7 @@ impl Task {
         let Some(seat) = self.cx.seat(Rank::Bell) else { return self.want_bell(true) };
         match InitWatch::open(self.launch.shim, None) {
             Ok(Some(shim)) => {
-                self.shim = Some(shim.on(seat));
+                self.shim = Some(Box::new(shim.on(seat)));
                 self.want_bell(false);
             }
             // Gone: `look_again` sees that too, and acts on it.
@@ -134,7 +134,7 @@ impl Task {
 
     fn want_pidfd(&mut self, rank: Option<Rank>) {
         if rank.is_some() && self.slow.is_none() {
-            self.slow = Some(self.cx.surplus.join(self.dir.clone()));
+            self.slow = Some(Box::new(self.cx.surplus.join(self.dir.clone())));
         }
         if let Some(slow) = &mut self.slow {
             slow.want_pidfd(rank);
@@ -145,7 +145,7 @@ impl Task {
     pub(super) fn want_bell(&mut self, wanted: bool) {
         let rank = wanted.then(|| self.rank_of_bell());
         if wanted && self.slow.is_none() {
-            self.slow = Some(self.cx.surplus.join(self.dir.clone()));
+            self.slow = Some(Box::new(self.cx.surplus.join(self.dir.clone())));
         }
         if let Some(slow) = &mut self.slow {
             slow.want_bell(rank);

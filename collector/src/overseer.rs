@@ -106,7 +106,7 @@ impl Overseer {
         {
             let (watched, done) = oneshot::channel();
             let message = Message::Announced { init: Box::new(init), pidfd, watched };
-            if mailbox.send(message).await.is_ok() {
+            if mailbox.send(message).await {
                 let _ = done.await;
             }
         }
@@ -150,7 +150,8 @@ impl Overseer {
         let overseer = self.clone();
         self.tasks.spawn(async move {
             task.run().await;
-            overseer.forget(&id, generation);
+            let (id, generation) = task.run_of();
+            overseer.forget(id, generation);
         });
         self.instances.adopt(&launch);
         Taken::New

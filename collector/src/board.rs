@@ -4,22 +4,25 @@
 //! nothing: when it comes back and the ring has moved on, it is told so and gets a fresh snapshot.
 
 mod earlier;
+mod ring;
+mod shown;
 
-use crate::backend::Seen;
+pub use ring::Next;
+pub use shown::Shown;
+
+use crate::{backend::Seen, packed::Packed};
+use ring::{Ring, Told};
 use sexton_common::{
     ContainerId, WallTime,
     instance::Ended,
     time::boot_ns,
-    wire::{ContainerInfo, Event, EventKind, RestartInfo, State},
+    wire::{ContainerInfo, EventKind, RestartInfo, State},
 };
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::watch;
-
-/// How many events stay at hand for slow and returning subscribers.
-const RING: usize = 2048;
 
 /// The board. Never holds its lock across anything that waits.
 #[derive(Debug)]
@@ -30,30 +33,22 @@ pub struct Board {
 
 #[derive(Debug)]
 struct Inner {
-    containers: BTreeMap<ContainerId, Arc<ContainerInfo>>,
+    containers: BTreeMap<ContainerId, Shown>,
+    packer: Arc<Packer>,
     /// Of those that come back.
     restarts: HashMap<ContainerId, RestartInfo>,
     watchers: HashMap<ContainerId, watch::Sender<Seen>>,
-    ring: VecDeque<Arc<Event>>,
+    ring: Ring,
     seq: u64,
     /// Changes when something is pending no more.
     decided: watch::Sender<()>,
 }
 
-/// What a subscriber gets next.
-#[derive(Debug)]
-pub enum Next {
-    /// The event after the one it had.
-    Event(Arc<Event>),
-    /// It had all: wait.
-    Wait,
-    /// The event after the one it had is not at hand any more.
-    Lagged,
-}
+type Packer = crate::packed::Packer<ContainerInfo>;
 
 impl Inner {
     /// The end of an older run says nothing of the one that has its name now.
-    fn show(&mut self, container: &ContainerInfo, removed: bool) {
+    fn show(&mut self, container: &ContainerInfo, packed: Packed<ContainerInfo>, removed: bool) {
         let shown = self.containers.get(&container.id);
         if shown.is_some_and(|shown| shown.generation > container.generation) {
             return;
@@ -62,7 +57,7 @@ impl Inner {
         let before = if removed {
             self.containers.remove(&container.id)
         } else {
-            self.containers.insert(container.id.clone(), Arc::new(container.clone()))
+            self.containers.insert(container.id.clone(), Shown::of(container, packed))
         };
         if before.is_some_and(|info| info.state == State::Pending) {
             self.decided.send_replace(());
@@ -104,6 +99,15 @@ impl Inner {
     fn is_pending(&self, id: &ContainerId) -> bool {
         self.containers.get(id).is_some_and(|info| info.state == State::Pending)
     }
+
+    fn get(&self, id: &ContainerId) -> Option<ContainerInfo> {
+        self.packer.unpack(&self.containers.get(id)?.info)
+    }
+
+    fn put(&mut self, container: &ContainerInfo) {
+        let packed = self.packer.pack(container);
+        self.containers.insert(container.id.clone(), Shown::of(container, packed));
+    }
 }
 
 fn seen(info: &ContainerInfo) -> Seen {
@@ -129,9 +133,10 @@ impl Default for Board {
         let seq = boot_ns() / 1000;
         let inner = Inner {
             containers: BTreeMap::new(),
+            packer: Arc::default(),
             restarts: HashMap::new(),
             watchers: HashMap::new(),
-            ring: VecDeque::new(),
+            ring: Ring::default(),
             seq,
             decided: watch::channel(()).0,
         };
@@ -150,12 +155,9 @@ impl Board {
         let mut inner = self.lock();
         inner.seq += 1;
         let container = inner.complete(container);
-        let event = Event { seq: inner.seq, at: WallTime::now(), kind, container };
-        inner.show(&event.container, kind == EventKind::Removed);
-        if inner.ring.len() == RING {
-            inner.ring.pop_front();
-        }
-        inner.ring.push_back(Arc::new(event));
+        let (seq, packed) = (inner.seq, inner.packer.pack(&container));
+        inner.show(&container, packed.clone(), kind == EventKind::Removed);
+        inner.ring.push(Told { seq, at: WallTime::now(), kind, container: packed });
         self.latest.send_replace(inner.seq);
     }
 
@@ -163,7 +165,8 @@ impl Board {
     pub fn update(&self, container: ContainerInfo) {
         let mut inner = self.lock();
         let container = inner.complete(container);
-        inner.show(&container, false);
+        let packed = inner.packer.pack(&container);
+        inner.show(&container, packed, false);
     }
 
     /// What is known of a container's coming back, or that it never does.
@@ -173,9 +176,9 @@ impl Board {
             Some(restart) => drop(inner.restarts.insert(id.clone(), restart)),
             None => drop(inner.restarts.remove(id)),
         }
-        if let Some(shown) = inner.containers.get(id).map(|shown| shown.as_ref().clone()) {
+        if let Some(shown) = inner.get(id) {
             let shown = inner.complete(shown);
-            inner.containers.insert(id.clone(), Arc::new(shown));
+            inner.put(&shown);
         }
     }
 
@@ -183,14 +186,15 @@ impl Board {
     pub fn hollow(&self, container: ContainerInfo) {
         let mut inner = self.lock();
         let container = inner.complete(container);
-        inner.show(&container, false);
+        let packed = inner.packer.pack(&container);
+        inner.show(&container, packed, false);
         inner.tell(&container, true);
     }
 
     /// How a container's runs do, from now on.
     pub fn watch(&self, id: &ContainerId) -> watch::Receiver<Seen> {
         let mut inner = self.lock();
-        let now = inner.containers.get(id).map(|info| seen(info)).unwrap_or_default();
+        let now = inner.get(id).map(|info| seen(&info)).unwrap_or_default();
         inner.watchers.entry(id.clone()).or_insert_with(|| watch::channel(now).0).subscribe()
     }
 
@@ -206,7 +210,9 @@ impl Board {
     pub fn pend(&self, ids: impl IntoIterator<Item = ContainerId>) {
         let mut inner = self.lock();
         for id in ids {
-            inner.containers.entry(id).or_insert_with_key(|id| Arc::new(ContainerInfo::pending(id.clone())));
+            if !inner.containers.contains_key(&id) {
+                inner.put(&ContainerInfo::pending(id));
+            }
         }
     }
 
@@ -217,9 +223,7 @@ impl Board {
 
     /// All that are still being looked at.
     pub fn pending(&self) -> Vec<ContainerId> {
-        let inner = self.lock();
-        let pending = inner.containers.iter().filter(|(_, info)| info.state == State::Pending);
-        pending.map(|(id, _)| id.clone()).collect()
+        self.those(|id, shown| (shown.state == State::Pending).then(|| id.clone()))
     }
 
     /// Waits until it is known what it is, or that it is nothing.
@@ -232,25 +236,41 @@ impl Board {
     }
 
     /// One container.
-    pub fn get(&self, id: &ContainerId) -> Option<Arc<ContainerInfo>> {
-        self.lock().containers.get(id).cloned()
+    pub fn get(&self, id: &ContainerId) -> Option<ContainerInfo> {
+        self.lock().get(id)
     }
 
-    /// Looks at each, which must not take long.
-    pub fn each(&self, look: impl FnMut(&ContainerInfo)) {
-        self.lock().containers.values().map(Arc::as_ref).for_each(look);
+    /// What `look`, which must not take long, says of each.
+    pub fn those<T>(&self, look: impl FnMut(&ContainerId, &Shown) -> Option<T>) -> Vec<T> {
+        self.all_or(None, look)
     }
 
-    /// All containers, in the order of their ids, and the last event that is in what they show.
-    pub fn snapshot(&self) -> (u64, Vec<Arc<ContainerInfo>>) {
+    /// The same, or of `only` one.
+    pub fn all_or<T>(
+        &self,
+        only: Option<&ContainerId>,
+        mut look: impl FnMut(&ContainerId, &Shown) -> Option<T>,
+    ) -> Vec<T> {
         let inner = self.lock();
-        (inner.seq, inner.containers.values().cloned().collect())
+        match only {
+            Some(id) => inner.containers.get(id).and_then(|shown| look(id, shown)).into_iter().collect(),
+            None => inner.containers.iter().filter_map(|(id, shown)| look(id, shown)).collect(),
+        }
+    }
+
+    /// All containers that are in such a state, in the order of their ids, and the last event that is in what they show.
+    pub fn snapshot(&self, is_wanted: impl Fn(State) -> bool) -> (u64, impl Iterator<Item = ContainerInfo>) {
+        let inner = self.lock();
+        let wanted = inner.containers.values().filter(|shown| is_wanted(shown.state));
+        let (wanted, packer): (Vec<_>, _) = (wanted.map(|shown| shown.info.clone()).collect(), inner.packer.clone());
+        // One after the other: nobody needs all of them at once.
+        (inner.seq, wanted.into_iter().filter_map(move |info| packer.unpack(&info)))
     }
 
     /// The inits of the containers whose end is not known yet, and the shims of all.
     pub fn processes(&self) -> (HashSet<u32>, HashSet<u32>) {
         let inner = self.lock();
-        let awaited = inner.containers.values().filter(|info| info.status.is_none()).filter_map(|info| info.pid);
+        let awaited = inner.containers.values().filter(|info| !info.ended).filter_map(|info| info.pid);
         (awaited.collect(), inner.containers.values().filter_map(|info| info.shim_pid).collect())
     }
 
@@ -263,16 +283,7 @@ impl Board {
     /// What comes after `seen`.
     pub fn after(&self, seen: u64) -> Next {
         let inner = self.lock();
-        if seen == inner.seq {
-            return Next::Wait;
-        }
-        let first = inner.ring.front().map_or(inner.seq + 1, |event| event.seq);
-        let index = (seen.saturating_add(1)).checked_sub(first).and_then(|index| usize::try_from(index).ok());
-        match index.and_then(|index| inner.ring.get(index)) {
-            Some(event) => Next::Event(event.clone()),
-            // Too old, or of a future that never was.
-            None => Next::Lagged,
-        }
+        inner.ring.after(seen, inner.seq, &inner.packer)
     }
 
     /// Changes whenever there is a new event.
@@ -283,7 +294,7 @@ impl Board {
 
 #[cfg(test)]
 pub mod tests {
-    use super::*;
+    use super::{ring::RING, *};
 
     pub fn info(id: &str) -> ContainerInfo {
         ContainerInfo { generation: 1, state: State::Running, ..ContainerInfo::pending(id.parse().unwrap()) }
@@ -292,8 +303,8 @@ pub mod tests {
     #[test]
     fn a_reader_gets_every_event_in_order_or_is_told_that_it_lagged() {
         let board = Board::default();
-        let (start, none) = board.snapshot();
-        assert!(none.is_empty());
+        let (start, none) = board.snapshot(|_| true);
+        assert_eq!(none.count(), 0);
         assert!(matches!(board.after(start), Next::Wait));
         for _ in 0..RING {
             board.publish(EventKind::Created, info("c"));
@@ -326,7 +337,7 @@ pub mod tests {
         let board = Board::default();
         board.publish(EventKind::Exited, info("c"));
         board.publish(EventKind::Removed, info("c"));
-        assert!(board.snapshot().1.is_empty());
+        assert_eq!(board.figures().0, 0);
         let id = "c".parse().unwrap();
         assert!(board.exited_lately(&id, 1).is_some());
         assert!(board.exited_lately(&id, 2).is_none());
@@ -350,7 +361,7 @@ pub mod tests {
         for told in [true, false] {
             board.restart_is(&id, Some(restart(Some(last))));
             board.publish(EventKind::Started, run(2));
-            let (seen, before) = (board.watch(&id), board.snapshot().0);
+            let (seen, before) = (board.watch(&id), board.figures().1);
             match told {
                 true => board.undone(run(2)),
                 false => board.forget(&id, 2),

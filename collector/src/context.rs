@@ -5,9 +5,11 @@ use crate::{
     board::Board,
     budget::Budget,
     config::{Config, ScanConfig},
+    container::Both,
     gc::Gc,
     keeper,
     node::Node,
+    packed::Packer,
     runtimes::{Lanes, Runtimes},
     seats::{Rank, Seat},
     stats::Stats,
@@ -41,6 +43,8 @@ pub struct Context {
     pub board: Arc<Board>,
     /// What work is done with.
     pub tools: Tools,
+    /// Packs what the tasks know of their containers.
+    pub packer: Packer<Both>,
     /// Cleans up.
     pub gc: Gc,
     /// What our limits allow.
@@ -90,6 +94,7 @@ impl Context {
             since: WallTime::now(),
             board: Arc::default(),
             tools,
+            packer: Packer::default(),
             gc,
             budget,
             surplus: Surplus::new(budget),

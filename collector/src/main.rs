@@ -22,6 +22,7 @@ mod node;
 mod notify;
 mod orphans;
 mod overseer;
+mod packed;
 mod probe;
 mod recover;
 mod runtimes;

@@ -106,7 +106,7 @@ impl Overseer {
         {
             let (watched, done) = oneshot::channel();
             let message = Message::Announced { init: Box::new(init), pidfd, watched };
-            if mailbox.send(message).await.is_ok() {
+            if mailbox.send(message).await {
                 let _ = done.await;
             }
         }
@@ -145,12 +145,13 @@ impl Overseer {
         facts.conclude();
         let phase = facts.phase;
         let launch = facts.launch.clone();
-        let task = Task::new(self.cx.clone(), facts, pidfd, post);
+        let mut task = Task::new(self.cx.clone(), facts, pidfd, post);
         self.tell(phase, &task.info());
         let overseer = self.clone();
         self.tasks.spawn(async move {
             task.run().await;
-            overseer.forget(&id, generation);
+            let (id, generation) = task.run_of();
+            overseer.forget(id, generation);
         });
         self.instances.adopt(&launch);
         Taken::New

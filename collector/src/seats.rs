@@ -9,8 +9,9 @@ use std::{
     collections::BTreeMap,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Poll, Waker},
 };
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 /// What a descriptor is worth, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,8 +35,8 @@ struct Inner {
     total: usize,
     overdraft: usize,
     next: u64,
-    /// Those that may be asked back, the eldest first.
-    taken: [BTreeMap<u64, Arc<Notify>>; RANKS],
+    /// Those that may be asked back, the eldest first; and whom to wake then.
+    taken: [BTreeMap<u64, Option<Waker>>; RANKS],
     /// Those that have been asked back, and are not free yet.
     asked: usize,
     line: [BTreeMap<u64, oneshot::Sender<Seat>>; RANKS],
@@ -53,11 +54,11 @@ impl Inner {
 
     /// Asks one back that is worth less than `rank`.
     fn ask_back(&mut self, rank: Rank) -> bool {
-        let Some((_, seat)) = self.taken[..rank as usize].iter_mut().find_map(BTreeMap::pop_first) else {
+        let Some((_, waker)) = self.taken[..rank as usize].iter_mut().find_map(BTreeMap::pop_first) else {
             return false;
         };
         self.asked += 1;
-        seat.notify_one();
+        waker.into_iter().for_each(Waker::wake);
         true
     }
 
@@ -102,9 +103,9 @@ impl Seats {
     }
 
     fn seat(&self, inner: &mut Inner, rank: Rank) -> Seat {
-        let (key, wanted) = (inner.key(), Arc::new(Notify::new()));
-        inner.taken[rank as usize].insert(key, wanted.clone());
-        Seat { seats: self.clone(), rank, key, wanted }
+        let key = inner.key();
+        inner.taken[rank as usize].insert(key, None);
+        Seat { seats: self.clone(), rank, key }
     }
 
     /// A place in line for a seat.
@@ -154,25 +155,29 @@ pub struct Seat {
     seats: Seats,
     rank: Rank,
     key: u64,
-    wanted: Arc<Notify>,
 }
 
 impl Seat {
-    /// Waits until somebody needs it more.
-    pub async fn wanted(&self) {
-        self.wanted.notified().await;
+    /// Ready once somebody needs it more. Only whoever polled it last is woken.
+    pub fn poll_wanted(&self, cx: &mut std::task::Context<'_>) -> Poll<()> {
+        let mut inner = self.seats.lock();
+        let Some(waker) = inner.taken[self.rank as usize].get_mut(&self.key) else { return Poll::Ready(()) };
+        match waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => *waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
     }
 
     /// What it is kept for is worth more now.
     pub fn raise(&mut self, rank: Rank) {
         let mut inner = self.seats.lock();
         match inner.taken[self.rank as usize].remove(&self.key) {
-            Some(wanted) => drop(inner.taken[rank as usize].insert(self.key, wanted)),
+            Some(waker) => drop(inner.taken[rank as usize].insert(self.key, waker)),
             // It has been asked back: it stays, and another one goes if need be.
             None => {
                 inner.asked -= 1;
-                self.wanted = Arc::new(Notify::new());
-                inner.taken[rank as usize].insert(self.key, self.wanted.clone());
+                inner.taken[rank as usize].insert(self.key, None);
                 inner.balance();
             }
         }

@@ -1,15 +1,15 @@
 //! The container id.
 
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 /// A container's name, valid for runc and safe as one path component (I9).
 ///
 /// The rule is runc's (`validateID`): ASCII letters, digits, `_`, `+`, `-` and `.`, not `.` or `..`;
-/// and at most [`ContainerId::MAX`] bytes, so that temporary names fit beside it.
+/// and at most [`ContainerId::MAX`] bytes, so that temporary names fit beside it. A copy is the same text: it costs nothing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ContainerId(Box<str>);
+pub struct ContainerId(Arc<str>);
 
 /// Why a string is not a container id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +56,7 @@ impl TryFrom<String> for ContainerId {
         if id == "." || id == ".." {
             return Err(InvalidId::Dots(id));
         }
-        Ok(Self(id.into_boxed_str()))
+        Ok(Self(id.into()))
     }
 }
 
@@ -70,7 +70,7 @@ impl FromStr for ContainerId {
 
 impl From<ContainerId> for String {
     fn from(id: ContainerId) -> Self {
-        id.0.into()
+        id.as_str().into()
     }
 }
 

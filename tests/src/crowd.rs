@@ -1,28 +1,34 @@
-//! Many containers at little cost: the facts of each, a process for each that runs, and one shim for all.
+//! Many containers at little cost: the files of each as runc's containers have them, a process for each that runs, and one
+//! shim for all, which is their parent.
 
-use crate::{node::Node, played::facts, proc, wait::LONG, wait::wait_for};
+mod processes;
+
+use crate::node::Node;
+use processes::Processes;
 use rustix::fs::{CWD, FileType, Mode as Bits, mknodat};
 use sexton_common::{
     ContainerId, ExitRecord, ExitStatus, Init, Launch, ProcessIdentity, Source, Stamp,
+    cgroup::{self, CgroupDir},
     durable::{self, Fact},
+    identity::Executable,
     launch::{Clean, Mode},
     layout::ContainerDir,
+    workload::Workload,
 };
 use std::{
     fs::{self, File},
     io::Write,
-    path::Path,
-    process::{Child, Command, Stdio as Stream},
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
-/// See the module.
+/// See the module. Takes its processes with it when it is dropped.
 #[derive(Debug)]
 pub struct Crowd {
     /// They run until [`Member::end`].
     pub running: Vec<Member>,
     /// They have ended, each with the code of its place, and were clean.
     pub stopped: Vec<Member>,
-    shim: Child,
 }
 
 /// One container.
@@ -33,26 +39,32 @@ pub struct Member {
     /// What came of it.
     pub init: Init,
     dir: ContainerDir,
-    process: Option<Child>,
+    processes: Arc<Processes>,
 }
 
 impl Crowd {
-    /// So many that run, and so many that have stopped, as if while no collector ran.
+    /// So many that run, and so many that have stopped, as if while no collector ran. Some 10,000 in a second or two.
     ///
     /// # Panics
     /// If they cannot be made.
     #[must_use]
     pub fn new(node: &Node, running: usize, stopped: usize) -> Self {
-        let shim = sleeper(node);
-        let identity = ProcessIdentity::of(shim.id()).unwrap();
-        let running = (0..running).map(|n| Member::new(node, &format!("r{n}"), identity, true)).collect();
-        let stopped: Vec<_> = (0..stopped).map(|n| Member::new(node, &format!("s{n}"), identity, false)).collect();
+        let (processes, pids) = Processes::new(node, running);
+        let maker = Maker {
+            node,
+            shim: ProcessIdentity::of(processes.shim()).unwrap(),
+            executable: Executable::of(processes.shim()),
+            own: cgroup::own().unwrap(),
+            processes: Arc::new(processes),
+        };
+        let running = pids.into_iter().enumerate().map(|(n, pid)| maker.member(&format!("r{n}"), Some(pid))).collect();
+        let stopped: Vec<_> = (0..stopped).map(|n| maker.member(&format!("s{n}"), None)).collect();
         for (n, member) in stopped.iter().enumerate() {
             write(&member.dir.exit(), &member.record(code(n)));
             write(&member.dir.clean(), &Clean { generation: member.launch.generation, at: Stamp::now() });
         }
         rustix::fs::sync();
-        Self { running, stopped, shim }
+        Self { running, stopped }
     }
 }
 
@@ -62,35 +74,47 @@ pub fn code(n: usize) -> u8 {
     u8::try_from(n % 251).unwrap()
 }
 
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        let processes = self.running.iter_mut().filter_map(|member| member.process.as_mut());
-        for child in processes.chain([&mut self.shim]) {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
+struct Maker<'a> {
+    node: &'a Node,
+    shim: ProcessIdentity,
+    executable: Option<Executable>,
+    own: Vec<CgroupDir>,
+    processes: Arc<Processes>,
 }
 
-impl Member {
-    fn new(node: &Node, name: &str, shim: ProcessIdentity, runs: bool) -> Self {
-        let (id, created) = (node.id(name), Stamp::now());
-        let process = runs.then(|| sleeper(node));
-        let identity = match &process {
-            Some(process) => ProcessIdentity::of(process.id()).unwrap(),
-            None => ProcessIdentity::gone(shim.pid).unwrap(),
-        };
+impl Maker<'_> {
+    fn member(&self, name: &str, pid: Option<u32>) -> Member {
+        let (id, created) = (self.node.id(name), Stamp::now());
         // Whoever has ended has no shim any more.
-        let shim = if runs { shim } else { identity };
-        let (launch, init) = facts(node, &id, Mode::Run, shim, identity, created);
-        let dir = node.layout().container(&id);
+        let (shim, process) = match pid {
+            Some(pid) => (self.shim, ProcessIdentity::of(pid).unwrap()),
+            None => [ProcessIdentity::gone(self.shim.pid).unwrap(); 2].into(),
+        };
+        let (launch, init) = crate::played::facts(self.node, &id, Mode::Run, shim, process, created);
+        let workload = Workload::Oci { bundle: self.bundle(name), runtime: self.node.runtime() };
+        // Where runc makes them. They do not exist: nobody is in them, and nothing of them is left to clean.
+        let made = |own: &CgroupDir| CgroupDir { hierarchy: own.hierarchy.clone(), dir: own.dir.join(id.as_str()) };
+        let cgroups = self.own.iter().map(made).collect();
+        let launch = Launch { cgroups: self.own.clone(), workload: workload.clone(), ..launch };
+        let init = Init { cgroups, executable: self.executable, workload, ..init };
+        let dir = self.node.layout().container(&id);
         fs::create_dir_all(dir.path()).unwrap();
         write(&dir.launch(), &launch);
         write(&dir.init(), &init);
         mknodat(CWD, dir.exit_fifo(), FileType::Fifo, Bits::from(0o600), 0).unwrap();
-        Self { launch, init, dir, process }
+        Member { launch, init, dir, processes: self.processes.clone() }
     }
 
+    /// With a root file system of its own, in which nothing is mounted.
+    fn bundle(&self, name: &str) -> PathBuf {
+        let bundle = self.node.dir().join("bundles").join(name);
+        fs::create_dir_all(bundle.join("rootfs")).unwrap();
+        fs::write(bundle.join("config.json"), r#"{"root":{"path":"rootfs"}}"#).unwrap();
+        bundle
+    }
+}
+
+impl Member {
     /// Its name.
     #[must_use]
     pub fn id(&self) -> &ContainerId {
@@ -115,26 +139,34 @@ impl Member {
         }
     }
 
-    /// It ends, and its shim says that it was with this code.
+    /// It ends with this code, and its shim says so.
     ///
     /// # Panics
     /// If it has ended, or cannot.
     pub fn end(&mut self, code: u8) {
-        let mut process = self.process.take().unwrap();
-        process.kill().unwrap();
-        wait_for("its end", LONG, || proc::is_dead(process.id()));
+        self.die(code);
+        self.tell(code);
+    }
+
+    /// It ends with this code. Its shim neither says so nor reaps it: returns when it is a zombie.
+    ///
+    /// # Panics
+    /// If it has ended, or cannot.
+    pub fn die(&mut self, code: u8) {
+        self.processes.end(self.init.process.pid, code);
+    }
+
+    /// Its shim writes the record, durably, reaps it and rings, in the order in which ours does.
+    ///
+    /// # Panics
+    /// If it has not died, or was reaped.
+    pub fn tell(&mut self, code: u8) {
         let record = self.record(code);
         assert!(durable::write_new(&self.dir.exit(), &record).unwrap());
-        process.wait().unwrap();
+        self.processes.reap(self.init.process.pid);
         let mut fifo = File::options().read(true).write(true).open(self.dir.exit_fifo()).unwrap();
         fifo.write_all(&durable::encode(&record).unwrap()).unwrap();
     }
-}
-
-fn sleeper(node: &Node) -> Child {
-    let mut command = Command::new("sleep");
-    command.arg("100000").env("SEXTON_TEST_NODE", node.prefix());
-    command.stdin(Stream::null()).stdout(Stream::null()).stderr(Stream::null()).spawn().unwrap()
 }
 
 /// Not durably: nobody loses power here, and there are many.

@@ -1,6 +1,7 @@
 //! What clients ask of the GC.
 
 use crate::{
+    board::Shown,
     container::no_such,
     gc::{self, Ask, Progress, Ward},
     overseer::Overseer,
@@ -136,9 +137,9 @@ pub async fn add(overseer: &Overseer, request: GcAddRequest) -> Result<(), ApiEr
     let (inits, shims) = cx.board.processes();
     let is_ours = |pid: &&u32| inits.contains(pid) || shims.contains(pid) || cx.keeper == Some(**pid);
     if let Some(pid) = request.pids.iter().find(is_ours) {
-        let (_, all) = cx.board.snapshot();
-        let own = all.iter().find(|info| info.pid == Some(*pid) || info.shim_pid == Some(*pid));
-        let whose = own.map(|info| format!("container {}", info.id)).unwrap_or_else(|| "keeper".into());
+        let is_of = |shown: &Shown| shown.pid == Some(*pid) || shown.shim_pid == Some(*pid);
+        let own = cx.board.those(|id, shown| is_of(shown).then(|| format!("container {id}")));
+        let whose = own.into_iter().next().unwrap_or_else(|| "keeper".into());
         return Err(ApiError::new(ErrorCode::Invalid, format!("process {pid} belongs to Sexton's own {whose}")));
     }
     let _adding = cx.gc.adding.lock().await;

@@ -29,8 +29,7 @@ pub async fn answer(
             overseer.listed().await;
             overseer.look_around(None).await;
             overseer.look_for_killed(None).await;
-            let (_, mut containers) = overseer.cx.board.snapshot();
-            containers.retain(|container| all || container.state != State::Stopped);
+            let (_, containers) = overseer.cx.board.snapshot(|state| all || state != State::Stopped);
             subscribe::send_list(connection, containers, |containers, last| Reply::Containers { containers, last })
                 .await
         }
@@ -45,7 +44,6 @@ pub async fn answer(
         },
         Request::GcScan { adopt } => match gc::scan(overseer, adopt).await {
             Ok(findings) => {
-                let findings = findings.into_iter().map(Arc::new);
                 subscribe::send_list(connection, findings, |findings, last| Reply::Findings { findings, last }).await
             }
             Err(e) => connection.send(&Reply::Error(e)).await,
@@ -63,7 +61,6 @@ pub async fn answer(
 }
 
 async fn send_entries(connection: &mut Connection, entries: Vec<GcInfo>) -> io::Result<()> {
-    let entries = entries.into_iter().map(Arc::new);
     subscribe::send_list(connection, entries, |entries, last| Reply::GcEntries { entries, last }).await
 }
 
@@ -142,13 +139,13 @@ async fn one(
                 overseer.look_around(Some(&id)).await;
                 overseer.look_for_killed(Some(&id)).await;
                 let info = overseer.cx.board.get(&id).ok_or_else(|| no_such(id.as_str()))?;
-                Ok(Reply::Container(Box::new(info.as_ref().clone())))
+                Ok(Reply::Container(Box::new(info)))
             }
             Request::Watch(request) => {
                 let id = request.id.clone();
                 foreign::watch(&overseer, request).await?;
                 let info = overseer.cx.board.get(&id).ok_or_else(|| no_such(id.as_str()))?;
-                Ok(Reply::Container(Box::new(info.as_ref().clone())))
+                Ok(Reply::Container(Box::new(info)))
             }
             Request::Node {} => Ok(Reply::Node(node(&overseer).await)),
             Request::NodeStats {} => Ok(Reply::NodeStats(Box::new(stats::node(&overseer).await))),
@@ -187,11 +184,8 @@ async fn stop(
     overseer.instances.stop(&id, signal, timeout).await?;
     let now = overseer.cx.board.get(&id).filter(|info| info.generation == before.generation);
     // It may have removed itself.
-    let info = match now {
-        Some(info) => Some(info.as_ref().clone()),
-        None => overseer.cx.board.exited_lately(&id, before.generation),
-    };
-    Ok(Reply::Container(Box::new(info.unwrap_or_else(|| before.as_ref().clone()))))
+    let info = now.or_else(|| overseer.cx.board.exited_lately(&id, before.generation));
+    Ok(Reply::Container(Box::new(info.unwrap_or(before))))
 }
 
 async fn wait(overseer: &Overseer, id: sexton_common::ContainerId, generation: Option<u64>) -> Result<Reply, ApiError> {
@@ -206,12 +200,12 @@ async fn wait(overseer: &Overseer, id: sexton_common::ContainerId, generation: O
     }
     if let Some(info) = now.as_ref().filter(|info| generation.is_some() && info.status.is_some()) {
         // The task of that name may be its next run's by now, which is not on the board yet.
-        return Ok(Reply::Container(Box::new(info.as_ref().clone())));
+        return Ok(Reply::Container(Box::new(info.clone())));
     }
     match (overseer.wish(&id, WishKind::Wait).await, now) {
         // It has no run any more, and how the last one ended is known all the same.
         (Err(e), Some(info)) if e.code == ErrorCode::NoSuchContainer && info.status.is_some() => {
-            Ok(Reply::Container(Box::new(info.as_ref().clone())))
+            Ok(Reply::Container(Box::new(info)))
         }
         (answer, _) => answer,
     }

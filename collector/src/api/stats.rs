@@ -59,7 +59,6 @@ pub async fn serve(
             Err(e) => return connection.send(&Reply::Error(e)).await,
         };
         // Nothing is sampled while the client takes its time.
-        let rows = rows.into_iter().map(Arc::new);
         subscribe::send_list(connection, rows, |containers, last| Reply::Stats { containers, last }).await?;
         if ticks.is_none() {
             return Ok(());
@@ -107,15 +106,13 @@ fn ticks(period_ms: u64) -> Result<Interval, ApiError> {
 /// The containers of the next sample. Whoever is named must be there at first; later on those that are.
 fn wanted(board: &Board, ids: &[ContainerId], first: bool) -> Result<Vec<Arc<ContainerInfo>>, ApiError> {
     if ids.is_empty() {
-        let mut all = board.snapshot().1;
-        all.retain(|info| stats::runs(info.state));
-        return Ok(all);
+        return Ok(board.snapshot(stats::runs).1.map(Arc::new).collect());
     }
     let mut seen = HashSet::new();
     let (mut found, mut missing) = (Vec::new(), None);
     for id in ids.iter().filter(|id| seen.insert(*id)) {
         match board.get(id) {
-            Some(info) => found.push(info),
+            Some(info) => found.push(Arc::new(info)),
             None => missing = missing.or(Some(id)),
         }
     }

@@ -7,7 +7,7 @@ use crate::{
 };
 use serde::Serialize;
 use sexton_common::wire::Reply;
-use std::{io, sync::Arc};
+use std::io;
 
 /// A part of a list is at most about this long, so that with the largest container it stays within a frame.
 const PART: usize = 32 * 1024;
@@ -16,21 +16,21 @@ const PART: usize = 32 * 1024;
 ///
 /// # Errors
 /// If the client is gone.
-pub async fn send_list<T: Serialize + Clone>(
+pub async fn send_list<T: Serialize>(
     connection: &mut Connection,
-    all: impl IntoIterator<Item = Arc<T>>,
+    all: impl IntoIterator<Item = T>,
     wrap: impl Fn(Vec<T>, bool) -> Reply,
 ) -> io::Result<()> {
     let mut part = Vec::new();
     let mut size = 0;
     for one in all {
-        let length = connection.size(&*one)?;
+        let length = connection.size(&one)?;
         if size + length > PART && !part.is_empty() {
             connection.send_patiently(&wrap(std::mem::take(&mut part), false)).await?;
             size = 0;
         }
         size += length;
-        part.push(T::clone(&one));
+        part.push(one);
     }
     connection.send_patiently(&wrap(part, true)).await
 }
@@ -52,7 +52,7 @@ pub async fn subscribe(overseer: &Overseer, connection: &mut Connection, since: 
         match board.after(seen) {
             Next::Event(event) => {
                 seen = event.seq;
-                connection.send_patiently(&Reply::Event(Box::new(event.as_ref().clone()))).await?;
+                connection.send_patiently(&Reply::Event(event)).await?;
             }
             Next::Lagged => {
                 connection.send_patiently(&Reply::Lagged { seen }).await?;
@@ -73,7 +73,7 @@ pub async fn subscribe(overseer: &Overseer, connection: &mut Connection, since: 
 }
 
 async fn send_snapshot(board: &Board, connection: &mut Connection) -> io::Result<u64> {
-    let (seq, containers) = board.snapshot();
+    let (seq, containers) = board.snapshot(|_| true);
     send_list(connection, containers, |containers, last| Reply::Snapshot { seq, containers, last }).await?;
     Ok(seq)
 }

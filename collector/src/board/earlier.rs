@@ -3,9 +3,8 @@
 use super::{Board, Inner};
 use sexton_common::{
     ContainerId,
-    wire::{ContainerInfo, Event, EventKind, State},
+    wire::{ContainerInfo, EventKind, State},
 };
-use std::sync::Arc;
 
 impl Inner {
     /// A container that comes back as it is without that run: as the last one that ended has left it.
@@ -29,10 +28,9 @@ impl Board {
     /// A run of which nobody was told.
     pub fn forget(&self, id: &ContainerId, generation: u64) {
         let mut inner = self.lock();
-        if let Some(run) = inner.containers.get(id).filter(|shown| shown.generation == generation).cloned() {
-            let last = inner.without(&run);
-            match last {
-                Some(last) => drop(inner.containers.insert(id.clone(), Arc::new(last))),
+        if let Some(run) = inner.get(id).filter(|shown| shown.generation == generation) {
+            match inner.without(&run) {
+                Some(last) => inner.put(&last),
                 None => drop(inner.containers.remove(id)),
             }
             inner.tell(&run, true);
@@ -51,12 +49,10 @@ impl Board {
     /// The exit of a run that has been removed since, if that was not long ago, or that was the one before the present one.
     pub fn exited_lately(&self, id: &ContainerId, generation: u64) -> Option<ContainerInfo> {
         let inner = self.lock();
-        let is = |e: &&Arc<Event>| {
-            e.kind == EventKind::Exited && e.container.id == *id && e.container.generation == generation
-        };
-        let told = inner.ring.iter().rev().find(is).map(|event| event.container.clone());
+        let mut exits = inner.ring.exits().filter_map(|told| inner.packer.unpack(told));
+        let told = exits.find(|info| info.id == *id && info.generation == generation);
         // Told by an earlier collector, perhaps; how it ended is durable.
-        let before = || inner.without(inner.containers.get(id)?).filter(|last| last.generation == generation);
+        let before = || inner.without(&inner.get(id)?).filter(|last| last.generation == generation);
         told.or_else(|| Some(ContainerInfo { state: State::Stopped, ..before()? }))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Answer, Wish, WishKind,
-    answer::DIES_WITHIN,
+    answer::{Awaited, DIES_WITHIN},
     event::{Action, Event},
     facts::is_anothers,
     gate,
@@ -75,7 +75,7 @@ impl Task {
                 return self.record((ExitStatus::Unknown { reason: UnknownReason::NeverStarted }, Source::None)).await;
             }
             Action::RuntimeStart => {
-                self.on_start.extend(take_reply(wish));
+                self.await_it(Awaited::Start, wish);
                 self.start();
             }
             Action::Freeze => self.freeze(true, take_reply(wish)),
@@ -98,26 +98,30 @@ impl Task {
             Action::SignalKill => self.kill(),
             Action::SignalThenKill => self.signal_then_kill(wish),
             Action::AwaitExit => {
-                self.on_stop.extend(take_reply(wish));
+                self.await_it(Awaited::Stop, wish);
                 if self.kill_at.is_none() {
                     self.give_up_at = Some(Instant::now() + DIES_WITHIN);
                 }
             }
-            Action::AwaitRemoval => self.on_removal.extend(take_reply(wish)),
+            Action::AwaitRemoval => self.await_it(Awaited::Removal, wish),
             Action::Accept => answer(take_reply(wish), || Ok(Reply::Container(Box::new(self.info())))),
             Action::Refuse(refusal) => answer(take_reply(wish), || Err(refuse(refusal, &self.info()))),
             Action::AnswerExit => self.answer_exit(),
             Action::AnswerStart => self.answer_start(),
             Action::AnswerRemoval => self.answer_removal(),
-            Action::Forget => self.cx.board.forget(&self.launch.id, self.launch.generation),
+            Action::Forget => self.cx.board.forget(&self.held.id, self.held.generation),
             Action::Hollow => self.cx.board.hollow(self.info()),
             Action::End => self.forget_gc(),
         }
         None
     }
 
+    fn await_it(&mut self, awaited: Awaited, wish: &mut Option<Wish>) {
+        self.waiting.extend(take_reply(wish).map(|reply| (awaited, reply)));
+    }
+
     fn publish(&mut self, kind: EventKind) {
-        let id = &self.launch.id;
+        let id = &self.held.id;
         match (kind, &self.verdict) {
             (EventKind::Exited, Some(verdict)) => {
                 tracing::info!(%id, status = %verdict.record.status, source = %verdict.record.source, "exited");
@@ -160,23 +164,22 @@ impl Task {
             return (ExitStatus::Unknown { reason: UnknownReason::NeverStarted }, Source::None);
         }
         let watched = self.watch.as_ref().and_then(|watch| watch.death(self.cx.info_exit));
-        let zombie = || self.init.as_ref().and_then(|init| watch::zombie(&init.process));
+        let zombie = || self.held.process.as_ref().and_then(watch::zombie);
         rules::how_it_ended(watched, zombie, self.is_foreign(), self.hung_up)
     }
 
     /// Makes the record that nobody else will make.
     pub(super) async fn record(&mut self, death: (ExitStatus, Source)) -> Option<Event> {
         let exited = self.died.or_else(|| (death.1 != Source::None).then(Stamp::now));
-        let (launch, init, dir) = (self.launch.clone(), self.init.clone(), self.dir.clone());
+        let ((launch, init), dir) = (self.both(), self.dir());
         let name = format!("write the exit record of {}", launch.id);
-        let work = move || of_death(&launch, init.as_deref(), &dir, death, exited);
-        self.verdict = Some(self.cx.tools.blocking.run(name, work).await);
+        let work = move || of_death(&launch, init.as_ref(), &dir, death, exited);
+        self.verdict = Some(Box::new(self.cx.tools.blocking.run(name, work).await));
         Some(Event::Exit)
     }
 
     fn start(&mut self) {
-        let (cx, launch, dir) = (self.cx.clone(), self.launch.clone(), self.dir.clone());
-        let init = self.init.clone();
+        let (cx, (launch, init), dir) = (self.cx.clone(), self.both(), self.dir());
         let started = Started { generation: launch.generation, at: Stamp::now() };
         self.started = Some(started.at);
         self.job = Some(Box::pin(async move {
@@ -188,7 +191,7 @@ impl Task {
             }
             let Some(runtime) = launch.workload.runtime() else {
                 // What was noted stays: its process ends by itself, and its record says when that was.
-                return match gate::start(&cx, &launch.id, init.as_deref(), dir).await {
+                return match gate::start(&cx, &launch.id, init.as_ref(), dir).await {
                     Ok(()) => JobEnd::done(Event::StartDone { ok: true }),
                     Err(Refusal { code, text }) => {
                         JobEnd { exit_code: Some(code), ..JobEnd::failed(Event::StartDone { ok: false }, text) }
@@ -208,9 +211,9 @@ impl Task {
     }
 
     fn bury(&mut self) {
-        let grave = self.cx.layout.buried(&self.launch.id, self.launch.generation);
-        let (cx, dir, id) = (self.cx.clone(), self.dir.clone(), self.launch.id.clone());
-        let generation = self.launch.generation;
+        let grave = self.cx.layout.buried(&self.held.id, self.held.generation);
+        let (cx, dir, id) = (self.cx.clone(), self.dir(), self.held.id.clone());
+        let generation = self.held.generation;
         self.job = Some(Box::pin(async move {
             let remove = move || gc::bury(if is_anothers(&dir, generation) { &grave } else { &dir }, &grave);
             let removed = cx.tools.blocking.run(format!("remove {id}"), remove).await;
@@ -220,7 +223,7 @@ impl Task {
     }
 
     fn signal(&mut self, signal: i32) -> Result<(), ApiError> {
-        let id = self.launch.id.clone();
+        let id = self.held.id.clone();
         let gone = || ApiError::new(ErrorCode::NotRunning, format!("container {id} is not running: its init is gone"));
         self.signal_init(signal).map_err(|e| match e.raw_os_error() {
             Some(nix::libc::ESRCH) => gone(),
@@ -232,7 +235,7 @@ impl Task {
     /// SIGKILL, as far as it goes: what cannot be killed is seen to be alive.
     pub(super) fn kill(&mut self) {
         if let Err(e) = self.signal(nix::libc::SIGKILL) {
-            tracing::debug!(id = %self.launch.id, error = %e, "SIGKILL");
+            tracing::debug!(id = %self.held.id, error = %e, "SIGKILL");
         }
         self.is_to_die();
         self.kill_at = None;
@@ -243,9 +246,11 @@ impl Task {
     fn is_to_die(&mut self) {
         // What is frozen by its own freezer takes no signal.
         let at_it = self.thawing.as_ref().is_some_and(|thawing| !thawing.is_finished());
-        if let Some(init) = self.init.clone().filter(|_| !at_it) {
+        if let (_, Some(init)) = self.both()
+            && !at_it
+        {
             let blocking = self.cx.tools.blocking.clone();
-            let name = format!("thaw {}", self.launch.id);
+            let name = format!("thaw {}", self.held.id);
             self.thawing = Some(tokio::spawn(async move { blocking.run(name, move || gc::thaw(&init.cgroups)).await }));
         }
         self.stuck_at.get_or_insert(Instant::now() + DIES_SOON);
@@ -258,7 +263,7 @@ impl Task {
                 answer(take_reply(wish), || Err(e));
                 return;
             }
-            tracing::debug!(id = %self.launch.id, error = %e, "stop");
+            tracing::debug!(id = %self.held.id, error = %e, "stop");
         }
         let at = Instant::now() + timeout;
         self.kill_at = Some(self.kill_at.map_or(at, |earlier| earlier.min(at)));

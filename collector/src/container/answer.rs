@@ -14,7 +14,25 @@ use tokio::sync::oneshot;
 /// How long a process may live on after SIGKILL before a client that waits hears of it.
 pub(super) const DIES_WITHIN: Duration = Duration::from_secs(10);
 
+/// What somebody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// Its exit.
+    Exit,
+    /// Its exit, having asked for it.
+    Stop,
+    /// Its start.
+    Start,
+    /// Its removal.
+    Removal,
+}
+
 impl Task {
+    /// Those who waited for one of these.
+    fn waited(&mut self, of: &[Awaited]) -> impl Iterator<Item = oneshot::Sender<Answer>> {
+        self.waiting.extract_if(.., |(awaited, _)| of.contains(awaited)).map(|(_, reply)| reply)
+    }
+
     pub(super) async fn on_wish(&mut self, wish: Wish) {
         let event = match wish.kind {
             WishKind::Start => Event::Start,
@@ -29,14 +47,14 @@ impl Task {
     }
 
     pub(super) fn give_up_stopping(&mut self) {
-        let pid = self.init.as_ref().map_or(0, |init| init.process.pid);
+        let pid = self.held.process.map_or(0, |process| process.pid);
         let why = self.in_the_way.clone().unwrap_or_else(|| format!("process {pid} does not die"));
-        let id = &self.launch.id;
+        let id = &self.held.id;
         let text = format!(
             "container {id} is still there {DIES_WITHIN:?} after SIGKILL: {why}; it is delivered and cleaned when it dies, \
              see `sexton gc why {id}`"
         );
-        for reply in self.on_stop.drain(..).chain(self.on_removal.drain(..)) {
+        for reply in self.waited(&[Awaited::Stop, Awaited::Removal]) {
             let _ = reply.send(Err(ApiError::new(ErrorCode::TimedOut, text.clone())));
         }
     }
@@ -46,11 +64,11 @@ impl Task {
             let _ = reply.send(Ok(Reply::Container(Box::new(self.info()))));
             return;
         }
-        self.on_exit.retain(|waiting| !waiting.is_closed());
-        if self.on_exit.len() < WAITERS {
-            self.on_exit.push(reply);
+        self.waiting.retain(|(awaited, waiting)| *awaited != Awaited::Exit || !waiting.is_closed());
+        if self.waiting.iter().filter(|(awaited, _)| *awaited == Awaited::Exit).count() < WAITERS {
+            self.waiting.push((Awaited::Exit, reply));
         } else {
-            let text = format!("{WAITERS} clients wait for container {} already", self.launch.id);
+            let text = format!("{WAITERS} clients wait for container {} already", self.held.id);
             let _ = reply.send(Err(ApiError::new(ErrorCode::Busy, text)));
         }
     }
@@ -58,16 +76,16 @@ impl Task {
     pub(super) fn answer_exit(&mut self) {
         let answer = match &self.verdict {
             Some(_) => Ok(Reply::Container(Box::new(self.info()))),
-            None => Err(no_such(self.launch.id.as_str())),
+            None => Err(no_such(self.held.id.as_str())),
         };
-        for reply in self.on_exit.drain(..).chain(self.on_stop.drain(..)) {
+        for reply in self.waited(&[Awaited::Exit, Awaited::Stop]) {
             let _ = reply.send(answer.clone());
         }
     }
 
     pub(super) fn answer_start(&mut self) {
         let (failed, exit_code) = (self.in_the_way.take(), self.exit_code.take());
-        for reply in self.on_start.drain(..) {
+        for reply in self.waited(&[Awaited::Start]) {
             let error = |words: &String| {
                 let error = ApiError::new(ErrorCode::RuntimeFailed, words.clone());
                 ApiError { exit_code: exit_code.unwrap_or(error.exit_code), ..error }
@@ -80,7 +98,7 @@ impl Task {
     }
 
     pub(super) fn answer_removal(&mut self) {
-        let id = self.launch.id.clone();
+        let id = self.held.id.clone();
         let answer = match (self.machine.phase, &self.in_the_way) {
             (Phase::Gone, _) => Ok(Reply::Done {}),
             (Phase::Gc, Some(why)) => Err(ApiError::new(
@@ -92,7 +110,7 @@ impl Task {
                 Err(ApiError::new(ErrorCode::Internal, format!("remove container {id}: {why}")))
             }
         };
-        for reply in self.on_removal.drain(..) {
+        for reply in self.waited(&[Awaited::Removal]) {
             let _ = reply.send(answer.clone());
         }
     }

@@ -7,14 +7,15 @@ use sexton_common::gc::{Estate, GcOrigin};
 impl Task {
     /// Has it cleaned; as far as that goes, while it is `alive`.
     pub(super) fn clean(&mut self, alive: bool) {
-        let estate = Estate::of(&self.launch, self.init.as_deref());
-        let verdict = self.verdict.clone().filter(|_| !alive);
-        let shim = self.launch.workload.program().map(|_| self.launch.shim);
+        let (launch, init) = self.both();
+        let estate = Estate::of(&launch, init.as_ref());
+        let verdict = self.verdict.as_deref().filter(|_| !alive).cloned();
+        let shim = launch.workload.program().map(|_| launch.shim);
         let ask = Ask {
             estate,
-            above: self.launch.cgroups.clone(),
+            above: launch.cgroups,
             origin: GcOrigin::Container,
-            dead: verdict.map(|verdict| Dead { verdict, dir: self.dir.clone(), ends_leftovers: shim }),
+            dead: verdict.map(|verdict| Dead { verdict, dir: self.dir(), ends_leftovers: shim }),
             alive,
             remove: self.machine.remove,
         };
@@ -23,7 +24,7 @@ impl Task {
 
     /// Somebody waits for it.
     pub(super) fn clean_now(&mut self) {
-        if let Some(ward) = self.cx.gc.of_run(&self.launch.run()) {
+        if let Some(ward) = self.cx.gc.of_run(&self.held.run()) {
             ward.lock().entry.remove |= self.machine.remove;
             ward.wake.notify_one();
         }
@@ -31,7 +32,7 @@ impl Task {
 
     /// It ends without an exit: there is nothing to wait for.
     pub(super) fn forget_gc(&mut self) {
-        if let Some(ward) = self.gc.take().and_then(|_| self.cx.gc.of_run(&self.launch.run())) {
+        if let Some(ward) = self.gc.take().and_then(|_| self.cx.gc.of_run(&self.held.run())) {
             ward.lock().forgotten = true;
             ward.wake.notify_one();
         }
@@ -61,7 +62,7 @@ impl Task {
 
     /// An earlier collector found that it does not die.
     pub(super) fn was_stuck(&self) -> bool {
-        self.cx.gc.pending().contains_key(&self.launch.run())
+        self.cx.gc.pending().contains_key(&self.held.run())
             && matches!(self.machine.phase, Phase::Created | Phase::Running | Phase::Orphaned)
     }
 }

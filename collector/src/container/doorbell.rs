@@ -9,21 +9,19 @@ use super::{
 };
 use crate::{
     exit::{Verdict, read_exit},
-    surplus::Member,
     watch::{self, InitWatch, Ring},
 };
 use sexton_common::{
     ExitRecord, ExitStatus, Init, Source, Stamp, UnknownReason,
     durable::{self, ReadError},
     identity::Presence,
-    launch::Origin,
 };
 use std::io;
 use tokio::time::Instant;
 
 impl Task {
     pub(super) fn is_foreign(&self) -> bool {
-        matches!(self.launch.origin, Origin::Foreign { .. })
+        self.held.is_foreign
     }
 
     pub(super) async fn on_ring(&mut self, ring: io::Result<Ring>) {
@@ -35,7 +33,7 @@ impl Task {
                 // broken, does what the shim said count.
                 let said = watch::own(&bytes)
                     .ok()
-                    .filter(|record| record.id == self.launch.id && record.generation == self.launch.generation);
+                    .filter(|record| record.id == self.held.id && record.generation == self.held.generation);
                 if self.look(said).await {
                     self.happen(Event::Exit).await;
                 }
@@ -49,10 +47,10 @@ impl Task {
                 // Watched by the other way first, so that nothing falls between the two.
                 self.want_bell(true);
                 self.fifo = None;
-                self.slow.iter().for_each(Member::look_soon);
+                self.slow.iter().for_each(|slow| slow.look_soon());
             }
             Err(e) => {
-                tracing::error!(id = %self.launch.id, error = %e, "the exit FIFO cannot be read: watching the shim itself");
+                tracing::error!(id = %self.held.id, error = %e, "the exit FIFO cannot be read: watching the shim itself");
                 self.fifo = None;
                 self.watch_shim_process();
             }
@@ -79,20 +77,20 @@ impl Task {
 
     /// The shim's announcement may have been lost, or may never have come: what it wrote counts.
     pub(super) async fn learn_init(&mut self) {
-        if self.init.is_some() {
+        if self.held.process.is_some() {
             return;
         }
-        let path = self.dir.init();
-        let name = format!("read what was created for {}", self.launch.id);
+        let path = self.dir().init();
+        let name = format!("read what was created for {}", self.held.id);
         let read = self.cx.tools.blocking.run(name, move || durable::read::<Init>(&path)).await;
         match read {
             Ok(Some(init)) => self.on_announcement(init, None).await,
             Ok(None) => {}
             Err(ReadError::Damaged { path, damage }) => {
-                tracing::error!(id = %self.launch.id, file = %path.display(), %damage, "a state file does not decode");
-                super::quarantine(&self.cx.layout, &path, &format!("{}.init", self.launch.id));
+                tracing::error!(id = %self.held.id, file = %path.display(), %damage, "a state file does not decode");
+                super::quarantine(&self.cx.layout, &path, &format!("{}.init", self.held.id));
             }
-            Err(e) => tracing::error!(id = %self.launch.id, error = %e, "what was created cannot be read now"),
+            Err(e) => tracing::error!(id = %self.held.id, error = %e, "what was created cannot be read now"),
         }
     }
 
@@ -102,7 +100,7 @@ impl Task {
         if self.look(None).await {
             return self.happen(Event::Exit).await;
         }
-        match self.launch.shim.look() {
+        match self.held.shim.look() {
             Ok(Presence::Alive(_)) if self.is_foreign() => {
                 // It closed its FIFO on purpose, and said nothing.
                 self.conclude((ExitStatus::Unknown { reason: UnknownReason::ForeignHangUp }, Source::None)).await;
@@ -115,12 +113,12 @@ impl Task {
                     return self.happen(Event::Exit).await;
                 }
                 // It may have undone its launch, and its name may be another run's by now.
-                let (dir, generation) = (self.dir.clone(), self.launch.generation);
+                let (dir, generation) = (self.dir(), self.held.generation);
                 let lies = self.cx.tools.blocking.run("look at the launch", move || is_of(&dir, generation)).await;
                 self.happen(if lies { Event::ShimGone } else { Event::Vanished }).await;
             }
             Err(e) => {
-                tracing::warn!(id = %self.launch.id, error = %e, "the shim cannot be looked at now");
+                tracing::warn!(id = %self.held.id, error = %e, "the shim cannot be looked at now");
                 self.look_at = Some(Instant::now() + LOOK_AGAIN);
             }
         }
@@ -131,22 +129,22 @@ impl Task {
         if self.verdict.is_some() {
             return true;
         }
-        let (dir, generation) = (self.dir.clone(), self.launch.generation);
-        let name = format!("read the exit record of {}", self.launch.id);
+        let (dir, generation) = (self.dir(), self.held.generation);
+        let name = format!("read the exit record of {}", self.held.id);
         let read = self.cx.tools.blocking.run(name, move || read_exit(&dir, generation)).await;
         let durable = match read {
             Ok(record) => record,
             Err(ReadError::Damaged { path, damage }) => {
-                tracing::error!(id = %self.launch.id, file = %path.display(), %damage, "the exit record does not decode");
-                super::quarantine(&self.cx.layout, &path, &format!("{}.exit", self.launch.id));
+                tracing::error!(id = %self.held.id, file = %path.display(), %damage, "the exit record does not decode");
+                super::quarantine(&self.cx.layout, &path, &format!("{}.exit", self.held.id));
                 None
             }
             Err(e) => {
-                tracing::error!(id = %self.launch.id, error = %e, "the exit record cannot be read now");
+                tracing::error!(id = %self.held.id, error = %e, "the exit record cannot be read now");
                 None
             }
         };
-        let process = self.init.as_ref().map(|init| init.process);
+        let process = self.held.process;
         let dead = |record: &ExitRecord| {
             let alive = record.process.is_some_and(|p| matches!(p.look(), Ok(Presence::Alive(_))));
             rules::said_counts(process.as_ref(), record.process.as_ref(), alive)
@@ -154,15 +152,16 @@ impl Task {
         self.verdict = match durable {
             Some(record) => Some(Verdict { record, durable: true }),
             None => said.filter(dead).map(|record| Verdict { record, durable: false }),
-        };
+        }
+        .map(Box::new);
         self.verdict.is_some()
     }
 
     /// Dead for long, and still not reaped by its own shim.
     fn lingers(&self) -> bool {
-        let dead = match (&self.watch, &self.init) {
+        let dead = match (&self.watch, &self.held.process) {
             (Some(watch), _) => watch.is_dead(),
-            (None, Some(init)) => watch::zombie(&init.process).is_some(),
+            (None, Some(process)) => watch::zombie(process).is_some(),
             (None, None) => false,
         };
         // Its time is not over while there is a look to come.
@@ -211,7 +210,7 @@ impl Task {
         if let Some(bytes) = self.fifo.as_ref().and_then(watch::Fifo::try_ring) {
             return self.on_ring(Ok(bytes)).await;
         }
-        let shim_dead = matches!(self.launch.shim.look(), Ok(Presence::Gone | Presence::Zombie(..)));
+        let shim_dead = matches!(self.held.shim.look(), Ok(Presence::Gone | Presence::Zombie(..)));
         let listens = self.fifo.is_some() || self.shim.is_some();
         match rules::look_again(shim_dead, listens, self.lingers()) {
             Again::Wait => {}

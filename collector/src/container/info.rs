@@ -1,7 +1,7 @@
 //! A container as clients see it.
 
 use super::task::Task;
-use sexton_common::{launch::Origin, wire::ContainerInfo};
+use sexton_common::wire::ContainerInfo;
 
 /// The longest text on what is in the way; a container's entry stays small.
 const REASON: usize = 1024;
@@ -11,7 +11,7 @@ const COMMAND: usize = 4096;
 impl Task {
     /// Everything about it.
     pub fn info(&self) -> ContainerInfo {
-        let launch = &self.launch;
+        let (launch, _) = self.both();
         let record = self.verdict.as_ref().map(|verdict| &verdict.record);
         let ran = record.and_then(|r| Some(r.exited?.boot_ns.saturating_sub(r.started?.boot_ns)));
         let started_at = match record {
@@ -19,10 +19,10 @@ impl Task {
             None => self.started,
         };
         ContainerInfo {
-            id: launch.id.clone(),
+            id: self.held.id.clone(),
             generation: launch.generation,
             state: self.machine.shown(),
-            pid: self.init.as_ref().map(|init| init.process.pid),
+            pid: self.held.process.map(|process| process.pid),
             shim_pid: Some(launch.shim.pid),
             status: record.map(|record| record.status),
             source: record.map(|record| record.source),
@@ -34,7 +34,7 @@ impl Task {
             bundle: launch.workload.bundle().map(Into::into).unwrap_or_default(),
             runtime: launch.workload.runtime().map(|runtime| runtime.program.clone()).unwrap_or_default(),
             auto_remove: launch.auto_remove,
-            foreign: matches!(launch.origin, Origin::Foreign { .. }),
+            foreign: self.held.is_foreign,
             attempts: self.attempts,
             in_the_way: self.in_the_way.as_deref().map(shorten),
             usage: record.and_then(|record| record.usage),

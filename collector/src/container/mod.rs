@@ -8,6 +8,8 @@ mod doorbell;
 mod event;
 mod facts;
 mod gate;
+mod happened;
+mod held;
 mod info;
 mod job;
 mod machine;
@@ -22,20 +24,15 @@ mod watches;
 mod wish;
 
 pub use facts::{Facts, is_anothers, is_of, quarantine, waits_for_start};
+pub use held::Both;
 pub use machine::Phase;
-pub use post::Post;
+pub use post::{Mailbox, Post};
 pub use task::Task;
 pub use wish::{Answer, Wish, WishKind, no_such};
 
 use sexton_common::Init;
 use std::os::fd::OwnedFd;
-use tokio::sync::{mpsc, oneshot};
-
-/// How many messages wait for one container; past that a client hears "busy" (I7).
-pub const MAILBOX: usize = 32;
-
-/// Where a container's task gets its messages.
-pub type Mailbox = mpsc::Sender<Message>;
+use tokio::sync::oneshot;
 
 /// What a container's task is told.
 #[derive(Debug)]

@@ -36,7 +36,7 @@ pub(super) struct Freeze {
 impl Task {
     pub(super) async fn on_freeze_wish(&mut self, wish: Wish) {
         let alive = matches!(self.machine.phase, Phase::Running | Phase::Orphaned);
-        if alive && !self.init.as_ref().is_some_and(|init| gc::has_freezer(&init.cgroups)) {
+        if alive && !self.both().1.is_some_and(|init| gc::has_freezer(&init.cgroups)) {
             if self.init_is_dead() {
                 // Its cgroups went before we heard of its exit.
                 let _ = wish.reply.send(Err(refuse(Refusal::NotRunning, &self.info())));
@@ -44,7 +44,7 @@ impl Task {
             }
             let text = format!(
                 "container {} shares its cgroups with others, and so has no freezer: give it a cgroup of its own",
-                self.launch.id
+                self.held.id
             );
             let _ = wish.reply.send(Err(ApiError::new(ErrorCode::Invalid, text)));
             return;
@@ -56,17 +56,17 @@ impl Task {
     }
 
     pub(super) async fn look_at_freezer(&mut self) {
-        if let Some(init) = &self.init {
+        if let (_, Some(init)) = self.both() {
             let frozen = gc::is_frozen(&init.cgroups);
             self.happen(Event::SeenFrozen { frozen }).await;
         }
     }
 
     pub(super) fn freeze(&mut self, on: bool, reply: Option<oneshot::Sender<Answer>>) {
-        self.freeze = Some(Freeze { on, reply, since: Instant::now(), words: None });
-        let (cx, launch, init) = (self.cx.clone(), self.launch.clone(), self.init.clone());
+        self.freeze = Some(Box::new(Freeze { on, reply, since: Instant::now(), words: None }));
+        let (cx, (launch, init)) = (self.cx.clone(), self.both());
         self.job = Some(Box::pin(async move {
-            let Some(init) = init else { return JobEnd::done(Event::FreezeDone { frozen: false }) };
+            let Some(init) = init.map(Arc::new) else { return JobEnd::done(Event::FreezeDone { frozen: false }) };
             let words = ask(&cx, &launch, &init, on).await;
             // What failed has done its worst by now.
             let within = if words.is_none() { SETTLES_WITHIN } else { Duration::ZERO };
@@ -84,9 +84,9 @@ impl Task {
 
     /// It has been sent a signal, and is to take it.
     pub(super) fn thaw_to_end(&mut self) {
-        let (cx, init) = (self.cx.clone(), self.init.clone());
+        let (cx, (_, init)) = (self.cx.clone(), self.both());
         self.job = Some(Box::pin(async move {
-            let Some(init) = init else { return JobEnd::done(Event::FreezeDone { frozen: false }) };
+            let Some(init) = init.map(Arc::new) else { return JobEnd::done(Event::FreezeDone { frozen: false }) };
             let words = set(&cx, &init, false).await.err();
             JobEnd::new(Event::FreezeDone { frozen: settled(&cx, &init, false, SETTLES_WITHIN).await }, words)
         }));
@@ -94,7 +94,7 @@ impl Task {
 
     pub(super) fn answer_freeze(&mut self) {
         let Some(freeze) = self.freeze.take() else { return };
-        let (id, verb) = (&self.launch.id, if freeze.on { "pause" } else { "resume" });
+        let (id, verb) = (&self.held.id, if freeze.on { "pause" } else { "resume" });
         let alive = matches!(self.machine.phase, Phase::Running | Phase::Orphaned);
         let done = if !alive && !freeze.on {
             // It was thawed, and took what had been waiting for it.

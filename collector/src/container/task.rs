@@ -4,8 +4,11 @@
 //! (`act.rs`). One thing at a time: commands on one container are serial (I7).
 
 use super::{
-    Facts, Message, Post,
+    Both, Facts, Message, Post,
+    answer::Awaited,
     event::Event,
+    happened::Happened,
+    held::Held,
     job::{Job, JobEnd},
     machine::{Machine, Phase},
     pause::Freeze,
@@ -16,15 +19,15 @@ use crate::{
     context::Context,
     exit::Verdict,
     gc::Progress,
-    surplus::{Member, Tidings},
-    watch::{Fifo, InitWatch, Ring, Watched},
+    surplus::Member,
+    watch::{Fifo, InitWatch, Watched},
 };
-use sexton_common::{Init, Launch, Stamp, launch::Mode, layout::ContainerDir};
-use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
+use sexton_common::{ContainerId, Init, Stamp, launch::Mode, layout::ContainerDir};
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{oneshot, watch},
     task::JoinHandle,
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 
 /// How long a zombie may wait for its reaper before its `/proc` entry is taken as the source: PID 1 may be
@@ -46,20 +49,18 @@ pub(super) const WAITERS: usize = 4096;
 /// See the module.
 pub struct Task {
     pub(super) cx: Arc<Context>,
-    pub(super) launch: Arc<Launch>,
-    pub(super) init: Option<Arc<Init>>,
-    pub(super) verdict: Option<Verdict>,
-    pub(super) dir: ContainerDir,
+    pub(super) held: Held,
+    pub(super) verdict: Option<Box<Verdict>>,
     pub(super) machine: Machine,
     pub(super) started: Option<Stamp>,
     pub(super) fifo: Option<Fifo>,
     /// It hung up on us: somebody had it open, and nobody has any more.
     pub(super) hung_up: bool,
     /// Watched instead of a FIFO that cannot tell.
-    pub(super) shim: Option<InitWatch>,
+    pub(super) shim: Option<Box<InitWatch>>,
     pub(super) watch: Option<InitWatch>,
     /// Watched by a slower way, for want of descriptors.
-    pub(super) slow: Option<Member>,
+    pub(super) slow: Option<Box<Member>>,
     /// Init has been reaped: its pidfd is kept for its status only.
     pub(super) reaped: bool,
     /// It was killed because nobody would have started it.
@@ -71,10 +72,7 @@ pub struct Task {
     /// What a command line ends with for that.
     pub(super) exit_code: Option<u8>,
     pub(super) job: Option<Job>,
-    pub(super) on_exit: Vec<oneshot::Sender<Answer>>,
-    pub(super) on_stop: Vec<oneshot::Sender<Answer>>,
-    pub(super) on_start: Vec<oneshot::Sender<Answer>>,
-    pub(super) on_removal: Vec<oneshot::Sender<Answer>>,
+    pub(super) waiting: Vec<(Awaited, oneshot::Sender<Answer>)>,
     pub(super) kill_at: Option<Instant>,
     pub(super) give_up_at: Option<Instant>,
     pub(super) look_at: Option<Instant>,
@@ -83,23 +81,23 @@ pub struct Task {
     /// Its freezers are being let go.
     pub(super) thawing: Option<JoinHandle<()>>,
     /// It is being frozen or thawed.
-    pub(super) freeze: Option<Freeze>,
+    pub(super) freeze: Option<Box<Freeze>>,
     /// How far cleaning it has come.
     pub(super) gc: Option<watch::Receiver<Progress>>,
-    pub(super) inbox: mpsc::Receiver<Message>,
+    pub(super) inbox: Post,
 }
 
 impl Task {
     /// A task for these facts, watching already. Quick: descriptors are opened, nothing is waited for.
     pub fn new(cx: Arc<Context>, facts: Facts, pidfd: Option<OwnedFd>, post: Post) -> Self {
         let remove = facts.launch.auto_remove || cx.gc.was_to_be_removed(&facts.launch);
+        let on_shim_death = facts.launch.on_shim_death;
+        let held = Held::new(&cx.packer, (facts.launch, facts.init));
         let mut task = Self {
             cx,
-            machine: Machine::new(facts.phase, remove).on_shim_death(facts.launch.on_shim_death).frozen(facts.frozen),
-            launch: Arc::new(facts.launch),
-            init: facts.init.map(Arc::new),
-            verdict: facts.verdict,
-            dir: facts.dir,
+            machine: Machine::new(facts.phase, remove).on_shim_death(on_shim_death).frozen(facts.frozen),
+            held,
+            verdict: facts.verdict.map(Box::new),
             started: facts.started,
             fifo: None,
             hung_up: false,
@@ -113,10 +111,7 @@ impl Task {
             in_the_way: None,
             exit_code: None,
             job: None,
-            on_exit: Vec::new(),
-            on_stop: Vec::new(),
-            on_start: Vec::new(),
-            on_removal: Vec::new(),
+            waiting: Vec::new(),
             kill_at: None,
             give_up_at: None,
             look_at: None,
@@ -124,7 +119,7 @@ impl Task {
             thawing: None,
             freeze: None,
             gc: None,
-            inbox: post.0,
+            inbox: post,
         };
         if task.verdict.as_ref().is_some_and(|verdict| verdict.durable) {
             task.let_go();
@@ -138,40 +133,41 @@ impl Task {
         task
     }
 
-    /// Runs until the container is removed or the collector stops.
-    pub async fn run(mut self) {
-        if self.was_stuck() {
-            self.happen(Event::Stuck).await;
-        }
-        // Found dead: nobody needs to be told again, but it may not be clean, or not removed.
-        self.happen(Event::Found).await;
+    /// Which run it is of.
+    pub fn run_of(&self) -> (&ContainerId, u64) {
+        (&self.held.id, self.held.generation)
+    }
+
+    /// What lies on disk of it.
+    pub(super) fn dir(&self) -> ContainerDir {
+        self.cx.layout.container(&self.held.id)
+    }
+
+    /// What was asked, and what came of it.
+    pub(super) fn both(&self) -> Both {
+        self.held.both(&self.cx.packer)
+    }
+
+    /// Runs until the container is removed or the collector stops. What waits is small, whatever follows from it is not,
+    /// and is there only as long as it is done: containers are many, and idle.
+    pub async fn run(&mut self) {
+        Box::pin(self.begin()).await;
         let cancel = self.cx.cancel.clone();
         while self.machine.phase != Phase::Gone {
             let happened = tokio::select! {
                 () = cancel.cancelled() => return,
                 happened = self.next() => happened,
             };
-            self.handle(happened).await;
+            Box::pin(self.handle(happened)).await;
         }
     }
 
-    async fn next(&mut self) -> Happened {
-        let timer = [self.kill_at, self.give_up_at, self.look_at, self.stuck_at].into_iter().flatten().min();
-        tokio::select! {
-            biased;
-            end = async { self.job.as_mut()?.await.into() }, if self.job.is_some() => match end {
-                Some(end) => Happened::JobEnd(end),
-                None => Happened::Nothing,
-            },
-            Some(ring) = ring(self.fifo.as_ref()) => Happened::Ring(ring),
-            Some(step) = step(self.watch.as_ref()), if !self.reaped => Happened::Init(step),
-            Some(_) = step(self.shim.as_ref()) => Happened::ShimDied,
-            Some(tidings) = tidings(self.slow.as_mut()) => Happened::Slow(tidings),
-            Some(progress) = progress(self.gc.as_mut()) => Happened::Gc(progress),
-            Some(message) = self.inbox.recv() => Happened::Message(message),
-            () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => Happened::Timer,
-            else => std::future::pending().await,
+    async fn begin(&mut self) {
+        if self.was_stuck() {
+            self.happen(Event::Stuck).await;
         }
+        // Found dead: nobody needs to be told again, but it may not be clean, or not removed.
+        self.happen(Event::Found).await;
     }
 
     async fn handle(&mut self, happened: Happened) {
@@ -202,7 +198,7 @@ impl Task {
                 self.on_init_death(step).await;
             }
             Happened::Init(Err(e)) => {
-                tracing::error!(id = %self.launch.id, error = %e, "the pidfd cannot be watched");
+                tracing::error!(id = %self.held.id, error = %e, "the pidfd cannot be watched");
                 self.watch = None;
                 self.look_at = Some(Instant::now() + LOOK_AGAIN);
             }
@@ -235,10 +231,11 @@ impl Task {
     }
 
     pub(super) async fn on_announcement(&mut self, init: Init, pidfd: Option<OwnedFd>) {
-        if self.init.is_none() && init.generation == self.launch.generation && self.verdict.is_none() {
-            let run = self.launch.mode == Mode::Run;
+        if self.held.process.is_none() && init.generation == self.held.generation && self.verdict.is_none() {
+            let run = self.held.mode == Mode::Run;
             self.started = run.then_some(init.ready);
-            self.init = Some(Arc::new(init));
+            let (launch, _) = self.both();
+            self.held = Held::new(&self.cx.packer, (launch, Some(init)));
             self.watch_init(pidfd);
             self.happen(Event::InitKnown { run }).await;
         }
@@ -262,34 +259,19 @@ impl Task {
     }
 }
 
-/// What a task waits for.
-enum Happened {
-    JobEnd(JobEnd),
-    Ring(io::Result<Ring>),
-    Init(io::Result<Watched>),
-    ShimDied,
-    Slow(Tidings),
-    Gc(Progress),
-    Message(Message),
-    Timer,
-    Nothing,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-async fn ring(fifo: Option<&Fifo>) -> Option<io::Result<Ring>> {
-    Some(fifo?.ring().await)
-}
+    fn size<A, F: Future>(_: fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
 
-async fn progress(gc: Option<&mut watch::Receiver<Progress>>) -> Option<Progress> {
-    let gc = gc?;
-    // Its sender goes only after its last word, or with the collector.
-    gc.changed().await.ok()?;
-    Some(gc.borrow_and_update().clone())
-}
-
-async fn tidings(slow: Option<&mut Member>) -> Option<Tidings> {
-    Some(slow?.next().await)
-}
-
-async fn step(watch: Option<&InitWatch>) -> Option<io::Result<Watched>> {
-    Some(watch?.step().await)
+    #[test]
+    fn an_idle_container_takes_little_room() {
+        // There are thousands: what comes only with an event belongs into a box (docs/specification.md).
+        assert!(size_of::<Task>() <= 640, "the task's state: {} bytes", size_of::<Task>());
+        assert!(size(Task::run) <= 512, "its future, without the state: {} bytes", size(Task::run));
+        assert!(size_of::<Message>() <= 32, "a message: {} bytes", size_of::<Message>());
+    }
 }

@@ -22,16 +22,16 @@ const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 impl Task {
     /// Whether it may be one that nobody will start.
     pub(super) fn may_wait_for_ever(&self) -> bool {
-        self.launch.mode == Mode::Run && self.init.as_ref().is_some_and(|init| init.executable.is_some())
+        self.held.mode == Mode::Run && self.both().1.is_some_and(|init| init.executable.is_some())
     }
 
     /// Kills what is proven to wait for a start that never comes; it never ran, and its record will say so.
     pub(super) async fn end_unless_begun(&mut self) {
-        let Some(init) = self.init.clone().filter(|_| self.may_wait_for_ever()) else { return };
-        let (launch, dir) = (self.launch.clone(), self.dir.clone());
+        let ((launch, Some(init)), true) = (self.both(), self.may_wait_for_ever()) else { return };
+        let dir = self.dir();
         let name = format!("see whether {} was started", launch.id);
         if self.cx.tools.blocking.run(name, move || never_began(&launch, &init, &dir)).await {
-            tracing::warn!(id = %self.launch.id, "its shim was killed before it was started: killed, since nobody will start it");
+            tracing::warn!(id = %self.held.id, "its shim was killed before it was started: killed, since nobody will start it");
             (self.never_began, self.started) = (true, None);
             self.kill();
         }

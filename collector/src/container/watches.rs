@@ -22,12 +22,12 @@ use tokio::time::Instant;
 impl Task {
     /// Its init's name in the descriptor store.
     pub(super) fn name(&self) -> Option<Name> {
-        self.init.as_ref().map(|init| Name::of(&init.process))
+        self.held.process.as_ref().map(Name::of)
     }
 
     /// Watches init. If it is gone already there is nothing to watch: its shim will tell, or has told.
     pub(super) fn watch_init(&mut self, pidfd: Option<OwnedFd>) {
-        if self.init.is_some() {
+        if self.held.process.is_some() {
             let rank = self.rank_of_pidfd();
             match self.cx.seat(rank) {
                 Some(seat) => self.watch_init_on(seat, pidfd),
@@ -41,10 +41,10 @@ impl Task {
 
     /// The service manager may have a descriptor to spare where we have none.
     fn store_unwatched(&self, pidfd: Option<OwnedFd>) {
-        let Some(init) = self.init.as_ref().filter(|_| self.cx.store.len().is_some()) else { return };
-        let passed = pidfd.filter(|fd| init.process.is(fd));
-        if let Some(fd) = passed.or_else(|| init.process.open().ok().flatten()) {
-            self.cx.store.keep(&Name::of(&init.process), fd.as_fd());
+        let Some(process) = self.held.process.filter(|_| self.cx.store.len().is_some()) else { return };
+        let passed = pidfd.filter(|fd| process.is(fd));
+        if let Some(fd) = passed.or_else(|| process.open().ok().flatten()) {
+            self.cx.store.keep(&Name::of(&process), fd.as_fd());
         }
     }
 
@@ -54,25 +54,25 @@ impl Task {
     }
 
     fn watch_init_on(&mut self, seat: Seat, pidfd: Option<OwnedFd>) {
-        let Some(init) = &self.init else { return };
-        match InitWatch::open(init.process, pidfd) {
+        let Some(process) = self.held.process else { return };
+        match InitWatch::open(process, pidfd) {
             Ok(watch) => {
                 if let Some(watch) = &watch {
-                    self.cx.store.keep(&Name::of(&init.process), watch.fd());
+                    self.cx.store.keep(&Name::of(&process), watch.fd());
                 }
                 self.watch = watch.map(|watch| watch.on(seat));
                 self.want_pidfd(None);
             }
             Err(e) if is_shortage(&e) => self.refused(&e, seat, |task| task.want_pidfd(Some(task.rank_of_pidfd()))),
             Err(e) => {
-                tracing::warn!(id = %self.launch.id, error = %e, "init cannot be watched now; looking again every second");
+                tracing::warn!(id = %self.held.id, error = %e, "init cannot be watched now; looking again every second");
                 self.look_at = Some(Instant::now() + LOOK_AGAIN);
             }
         }
     }
 
     fn refused(&mut self, error: &io::Error, seat: Seat, wait: impl FnOnce(&mut Self)) {
-        tracing::debug!(id = %self.launch.id, error = %error, "no descriptor");
+        tracing::debug!(id = %self.held.id, error = %error, "no descriptor");
         seat.refused();
         wait(self);
     }
@@ -91,16 +91,16 @@ impl Task {
     }
 
     fn watch_shim_on(&mut self, seat: Seat) {
-        let path = match &self.launch.origin {
-            Origin::Sexton => self.dir.exit_fifo(),
-            Origin::Foreign { fifo } => fifo.clone(),
+        let path = match self.both().0.origin {
+            Origin::Sexton => self.dir().exit_fifo(),
+            Origin::Foreign { fifo } => fifo,
         };
         match Fifo::open(&path) {
             Ok(fifo) => {
                 self.fifo = Some(fifo.on(seat));
                 self.want_bell(false);
                 // A writer that was gone before we opened it will never hang up on us.
-                match self.launch.shim.look() {
+                match self.held.shim.look() {
                     // It may be dying: a killed process closes its files a moment before it is a zombie.
                     Ok(Presence::Alive(_)) if !self.is_foreign() => self.look_at = Some(Instant::now() + LOOK_AGAIN),
                     Ok(Presence::Alive(_)) => {}
@@ -111,7 +111,7 @@ impl Task {
             }
             Err(e) if is_shortage(&e) => self.refused(&e, seat, |task| task.want_bell(true)),
             Err(e) => {
-                tracing::warn!(id = %self.launch.id, fifo = %path.display(), error = %e, "the exit FIFO cannot be opened: watching the shim itself");
+                tracing::warn!(id = %self.held.id, fifo = %path.display(), error = %e, "the exit FIFO cannot be opened: watching the shim itself");
                 drop(seat);
                 self.watch_shim_process();
             }
@@ -120,9 +120,9 @@ impl Task {
 
     pub(super) fn watch_shim_process(&mut self) {
         let Some(seat) = self.cx.seat(Rank::Bell) else { return self.want_bell(true) };
-        match InitWatch::open(self.launch.shim, None) {
+        match InitWatch::open(self.held.shim, None) {
             Ok(Some(shim)) => {
-                self.shim = Some(shim.on(seat));
+                self.shim = Some(Box::new(shim.on(seat)));
                 self.want_bell(false);
             }
             // Gone: `look_again` sees that too, and acts on it.
@@ -134,7 +134,7 @@ impl Task {
 
     fn want_pidfd(&mut self, rank: Option<Rank>) {
         if rank.is_some() && self.slow.is_none() {
-            self.slow = Some(self.cx.surplus.join(self.dir.clone()));
+            self.slow = Some(Box::new(self.cx.surplus.join(self.dir())));
         }
         if let Some(slow) = &mut self.slow {
             slow.want_pidfd(rank);
@@ -145,7 +145,7 @@ impl Task {
     pub(super) fn want_bell(&mut self, wanted: bool) {
         let rank = wanted.then(|| self.rank_of_bell());
         if wanted && self.slow.is_none() {
-            self.slow = Some(self.cx.surplus.join(self.dir.clone()));
+            self.slow = Some(Box::new(self.cx.surplus.join(self.dir())));
         }
         if let Some(slow) = &mut self.slow {
             slow.want_bell(rank);
@@ -157,9 +157,9 @@ impl Task {
     fn tell_slow(&mut self) {
         let bell = self.fifo.is_some() || self.shim.is_some() || self.machine.phase == Phase::Orphaned;
         let subject = Subject {
-            shim: (!bell).then_some(self.launch.shim),
-            init: self.init.as_ref().filter(|_| self.watch.is_none()).map(|init| init.process),
-            unborn: self.init.is_none(),
+            shim: (!bell).then_some(self.held.shim),
+            init: self.held.process.filter(|_| self.watch.is_none()),
+            unborn: self.held.process.is_none(),
         };
         match &self.slow {
             Some(slow) if slow.wants() => slow.look_at(subject),
@@ -199,7 +199,7 @@ impl Task {
         if self.fifo.is_some() || self.is_foreign() {
             return;
         }
-        let said = Fifo::open(&self.dir.exit_fifo()).ok().and_then(|fifo| fifo.try_ring());
+        let said = Fifo::open(&self.dir().exit_fifo()).ok().and_then(|fifo| fifo.try_ring());
         if let Some(said @ Ring::Bytes(_)) = said {
             self.on_ring(Ok(said)).await;
         }
@@ -207,9 +207,9 @@ impl Task {
 
     /// Whether init is known to be dead, reaped or not; `false` where it cannot be looked at.
     pub(super) fn init_is_dead(&self) -> bool {
-        match (&self.watch, &self.init) {
+        match (&self.watch, self.held.process) {
             (Some(watch), _) => watch.is_dead(),
-            (None, Some(init)) => matches!(init.process.look(), Ok(Presence::Gone | Presence::Zombie(..))),
+            (None, Some(process)) => matches!(process.look(), Ok(Presence::Gone | Presence::Zombie(..))),
             (None, None) => false,
         }
     }
@@ -223,10 +223,10 @@ impl Task {
     /// Signals init, with a pidfd for the moment where none is kept.
     pub(super) fn signal_init(&self, signal: i32) -> io::Result<()> {
         let gone = || io::Error::from(rustix::io::Errno::SRCH);
-        match (&self.watch, &self.init) {
+        match (&self.watch, self.held.process) {
             (Some(watch), _) => watch.signal(signal),
-            (None, Some(init)) => {
-                let pidfd = init.process.open()?.ok_or_else(gone)?;
+            (None, Some(process)) => {
+                let pidfd = process.open()?.ok_or_else(gone)?;
                 sys::pidfd_send_signal(pidfd.as_fd(), signal)
             }
             (None, None) => Err(gone()),

@@ -212,16 +212,18 @@ impl<'a> Attempt<'a> {
     }
 
     fn spared(&self) -> Spared {
-        let (inits, shims) = self.cx.board.processes();
-        let mut spared = inits;
-        // Its own init is no stranger.
-        for process in &self.estate.processes {
-            spared.remove(&process.pid);
-        }
-        spared.extend(shims);
-        spared.extend(self.cx.keeper);
-        spared.insert(std::process::id());
-        Spared(spared)
+        let (board, keeper) = (self.cx.board.clone(), self.cx.keeper);
+        let own: Vec<_> = self.estate.processes.iter().map(|process| process.pid).collect();
+        Spared::of(move || {
+            let (inits, shims) = board.processes();
+            let mut spared = inits;
+            // Its own init is no stranger.
+            spared.retain(|pid| !own.contains(pid));
+            spared.extend(shims);
+            spared.extend(keeper);
+            spared.insert(std::process::id());
+            spared
+        })
     }
 
     async fn processes(&self) -> Done {

@@ -12,6 +12,7 @@ use std::{
     os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
     rc::Rc,
+    sync::LazyLock,
 };
 
 /// The processes of some cgroups and of everything below them, in any hierarchy.
@@ -133,8 +134,21 @@ fn leader(tid: u32) -> Option<u32> {
 
 /// Processes that are not this container's, wherever they are found: inits of other containers that live, shims, sextond,
 /// its keeper.
-#[derive(Clone, Debug, Default)]
-pub struct Spared(pub HashSet<u32>);
+pub struct Spared(LazyLock<HashSet<u32>, Box<dyn FnOnce() -> HashSet<u32> + Send>>);
+
+impl Spared {
+    /// Those that `who` names. It is asked when somebody is met, and once: most containers leave nobody behind, and all
+    /// others are many.
+    pub fn of(who: impl FnOnce() -> HashSet<u32> + Send + 'static) -> Self {
+        Self(LazyLock::new(Box::new(who)))
+    }
+}
+
+impl std::fmt::Debug for Spared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Spared")
+    }
+}
 
 /// Who of a census is not to be touched.
 #[derive(Debug)]

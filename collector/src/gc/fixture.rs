@@ -24,7 +24,7 @@ pub fn within(time: Duration) -> Instant {
 }
 
 pub fn nobody() -> Spared {
-    Spared(HashSet::new())
+    Spared::of(HashSet::new)
 }
 
 pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {

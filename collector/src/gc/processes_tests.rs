@@ -7,6 +7,11 @@ use std::{collections::HashSet, fs, process::Command};
 const STUBBORN: &str = "trap '' TERM HUP INT; sleep 1000 & echo ready; wait";
 
 /// What would be in the way now. Kills nobody. Blocks on the file system.
+fn spared_by(pids: &[u32]) -> Spared {
+    let pids = pids.iter().copied().collect();
+    Spared::of(move || pids)
+}
+
 fn look(cgroups: &[CgroupDir], processes: &[ProcessIdentity], spared: &Spared) -> Option<Obstacle> {
     let scene = Scene { cgroups, processes, spared };
     scene.look(false)
@@ -119,7 +124,7 @@ fn a_spared_one_lives_and_is_named() {
     let Some(cgroups) = Cgroups::new(&hierarchies) else { return };
     let mut spared = Running::sleep(&cgroups.paths());
     let mut own = Running::sleep(&cgroups.paths());
-    let others = Spared([spared.pid()].into());
+    let others = spared_by(&[spared.pid()]);
     let obstacle = end(&cgroups.0, &[spared.process()], &others, within(LONG)).unwrap_err();
     assert!(!own.lives() && spared.lives(), "{obstacle:?}");
     assert_eq!(obstacle.holders.len(), 1);
@@ -146,7 +151,7 @@ fn whoever_is_in_the_pid_namespace_of_a_spared_one_is_spared_too() {
     // Not that of the shell that is the init: of its namespace.
     let ns = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).unwrap();
     assert!(ns(inner[0]) == ns(inner[1]) && ns(inner[0]) != ns(outer.pid()));
-    let others = Spared([inner[0], outer.pid()].into());
+    let others = spared_by(&[inner[0], outer.pid()]);
     let obstacle = end(&cgroups.0, &[], &others, within(LONG)).unwrap_err();
     assert!(outer.lives() && obstacle.holders.len() == 3, "{obstacle:?}");
     end(&cgroups.0, &[], &nobody(), within(LONG)).unwrap();
@@ -239,7 +244,7 @@ fn an_init_that_waits_for_its_namespace_is_not_taken_for_gone() {
         let stuck = ProcessIdentity::of(stuck().unwrap()).unwrap();
         freeze(freezer);
         // unshare(1) is left alone: it is not the container's.
-        let others = Spared([outer.pid()].into());
+        let others = spared_by(&[outer.pid()]);
         let obstacle = end(&[], &[init], &others, within(BRIEF)).unwrap_err();
         let stack = read(&format!("/proc/{}/stack", init.pid));
         assert!(stack.contains("zap_pid_ns_processes"), "{stack}");

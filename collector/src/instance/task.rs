@@ -229,7 +229,7 @@ impl Task {
     pub(super) fn show(&self, kind: Option<EventKind>) {
         self.around.board.restart_is(&self.instance.id, Some(shown::restart(&self.instance)));
         if let (Some(kind), Some(info)) = (kind, self.around.board.get(&self.instance.id)) {
-            self.around.board.publish(kind, info.as_ref().clone());
+            self.around.board.publish(kind, info);
         }
     }
 

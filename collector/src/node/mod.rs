@@ -7,12 +7,12 @@ mod rules;
 
 pub use marks::{NodeFile, Watermarks};
 
-use crate::{context::Context, overseer::Overseer, stats};
+use crate::{board::Shown, context::Context, overseer::Overseer, stats};
 use gauge::Gauge;
 use rules::Figures;
 use sexton_common::{
     ContainerId, Layout, WallTime,
-    wire::{ApiError, ContainerInfo, ErrorCode, NodeStats, Room, State},
+    wire::{ApiError, ErrorCode, NodeStats, Room, State},
 };
 use std::{
     collections::HashMap,
@@ -100,10 +100,9 @@ impl Node {
 }
 
 /// Whether it takes a place: it runs, or is about to.
-fn counts(info: &ContainerInfo) -> bool {
+fn counts(shown: &Shown) -> bool {
     // Also what is in GC: it is started as soon as it is clean.
-    let comes = info.restart.as_ref().is_some_and(|restart| restart.next_start.is_some());
-    info.status.is_none() || info.state == State::Restarting || comes
+    !shown.ended || shown.state == State::Restarting || shown.comes_back
 }
 
 /// A place for a container that is to be started: ask before each start, and keep it until the container is on the
@@ -148,13 +147,11 @@ fn figures(
     disk: Option<u64>,
 ) -> (Figures, bool) {
     let (mut on_board, mut unseen, mut known) = (0, under_way.len() as u64, false);
-    cx.board.each(|info| {
-        if counts(info) {
-            on_board += 1;
-            unseen -= u64::from(under_way.contains_key(&info.id));
-            known |= Some(&info.id) == but;
-        }
-    });
+    for id in cx.board.those(|id, shown| counts(shown).then(|| id.clone())) {
+        on_board += 1;
+        unseen -= u64::from(under_way.contains_key(&id));
+        known |= Some(&id) == but;
+    }
     let (seats, taken) = cx.surplus.seats.figures();
     let own = known || but.is_some_and(|id| under_way.contains_key(id));
     let figures = Figures {

@@ -1,11 +1,8 @@
 //! Looking at what no bell rings for, when somebody asks.
 
 use super::Overseer;
-use crate::{container::Message, gc};
-use sexton_common::{
-    ContainerId, Init, durable,
-    wire::{ContainerInfo, State},
-};
+use crate::{board::Shown, container::Message, gc};
+use sexton_common::{ContainerId, Init, durable, wire::State};
 use std::{
     sync::{Arc, PoisonError},
     time::Duration,
@@ -57,17 +54,15 @@ impl Overseer {
     /// Looks at what no bell rings for, when somebody asks: created containers that somebody else has
     /// started, and those whose shim could not announce them. All of them, or `only` one.
     pub async fn look_around(&self, only: Option<&ContainerId>) {
-        let asked = match only {
-            Some(id) => self.cx.board.get(id).into_iter().collect(),
-            None => self.cx.board.snapshot().1,
-        };
-        for info in asked.into_iter().filter(|info| matches!(info.state, State::Created | State::Creating)) {
-            let message = match info.state {
+        let unstarted = |shown: &Shown| matches!(shown.state, State::Created | State::Creating);
+        let board = &self.cx.board;
+        for (id, state) in board.all_or(only, |id, shown| unstarted(shown).then(|| (id.clone(), shown.state))) {
+            let message = match state {
                 State::Creating => Some(Message::LookForInit),
-                _ => (self.waits_for_start(&info.id).await == Some(false)).then_some(Message::SeenStarted),
+                _ => (self.waits_for_start(&id).await == Some(false)).then_some(Message::SeenStarted),
             };
             // A full mailbox has it looked at soon enough.
-            if let (Some(message), Some(mailbox)) = (message, self.mailbox(&info.id)) {
+            if let (Some(message), Some(mailbox)) = (message, self.mailbox(&id)) {
                 let _ = mailbox.try_send(message);
             }
         }
@@ -118,26 +113,24 @@ impl Overseer {
     }
 
     async fn look(&self, only: Option<&ContainerId>) {
-        let asked = match only {
-            Some(id) => self.cx.board.get(id).into_iter().collect(),
-            None => self.cx.board.snapshot().1,
-        };
-        let alive = |info: &ContainerInfo| {
-            matches!(info.state, State::Created | State::Running | State::Orphaned | State::Paused)
-        };
-        let alive: Vec<_> = asked.into_iter().filter(|info| alive(info)).collect();
+        let alive = self.cx.board.all_or(only, |id, shown| {
+            let alive = matches!(shown.state, State::Created | State::Running | State::Orphaned | State::Paused);
+            Some((id.clone(), shown.state, shown.pid.filter(|_| alive)?))
+        });
         let layout = self.cx.layout.clone();
         let look = move || {
-            let news = |info: &ContainerInfo| {
-                if gc::is_doomed(info.pid?) {
+            let news = |id: &ContainerId, state, pid| {
+                if gc::is_doomed(pid) {
                     return Some(Message::SeenKilled);
                 }
-                let init: Init = durable::read(&layout.container(&info.id).init()).ok().flatten()?;
-                let paused = info.state == State::Paused;
-                (info.state != State::Created && gc::is_frozen(&init.cgroups) != paused)
-                    .then_some(Message::LookAtFreezer)
+                let init: Init = durable::read(&layout.container(id).init()).ok().flatten()?;
+                let paused = state == State::Paused;
+                (state != State::Created && gc::is_frozen(&init.cgroups) != paused).then_some(Message::LookAtFreezer)
             };
-            alive.iter().filter_map(|info| Some((info.id.clone(), news(info)?))).collect::<Vec<_>>()
+            alive
+                .into_iter()
+                .filter_map(|(id, state, pid)| news(&id, state, pid).map(|news| (id, news)))
+                .collect::<Vec<_>>()
         };
         let begun = Instant::now();
         let news = self.cx.tools.blocking.run("look for what was killed or frozen", look).await;

@@ -7,12 +7,14 @@ use sexton_common::{
 };
 use std::{
     fs::OpenOptions,
+    future::poll_fn,
     io,
     os::{
         fd::OwnedFd,
         unix::fs::{FileTypeExt, OpenOptionsExt},
     },
     path::Path,
+    task::{Context, Poll},
 };
 use tokio::io::unix::AsyncFd;
 
@@ -57,26 +59,29 @@ impl Fifo {
         Self { seat: Some(seat), ..self }
     }
 
-    /// Waits until it says something. Cancel-safe.
+    /// Waits until it says something. Cancel-safe. Only whoever polled it last is woken.
     ///
     /// # Errors
     /// If reading fails in another way than "not yet".
     pub async fn ring(&self) -> io::Result<Ring> {
-        loop {
-            let mut ready = tokio::select! {
-                biased;
-                ready = self.fd.readable() => ready?,
-                () = wanted(self.seat.as_ref()) => return Ok(Ring::Wanted),
-            };
-            let mut bytes = [0; ExitRecord::MAX];
+        // Polled, since a future of the event loop's own takes ten times the room, and there is one for each container.
+        poll_fn(|cx| self.poll_ring(cx)).await
+    }
+
+    fn poll_ring(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ring>> {
+        while let Poll::Ready(ready) = self.fd.poll_read_ready(cx)? {
+            let (mut ready, mut bytes) = (ready, [0; ExitRecord::MAX]);
             match ready.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut bytes)?)) {
-                Ok(Ok(0)) => return Ok(Ring::HangUp),
-                Ok(Ok(length)) => return Ok(Ring::Bytes(bytes.get(..length).unwrap_or_default().to_vec())),
+                Ok(Ok(0)) => return Poll::Ready(Ok(Ring::HangUp)),
+                Ok(Ok(length)) => {
+                    return Poll::Ready(Ok(Ring::Bytes(bytes.get(..length).unwrap_or_default().to_vec())));
+                }
                 Ok(Err(e)) if e.kind() == io::ErrorKind::Interrupted => {}
-                Ok(Err(e)) => return Err(e),
+                Ok(Err(e)) => return Poll::Ready(Err(e)),
                 Err(_would_block) => {}
             }
         }
+        poll_wanted(self.seat.as_ref(), cx).map(|()| Ok(Ring::Wanted))
     }
 
     /// What it has to say right now, if anything.
@@ -88,12 +93,9 @@ impl Fifo {
     }
 }
 
-/// Waits until the seat is wanted back.
-pub(super) async fn wanted(seat: Option<&Seat>) {
-    match seat {
-        Some(seat) => seat.wanted().await,
-        None => std::future::pending().await,
-    }
+/// Ready once the seat is wanted back.
+pub(super) fn poll_wanted(seat: Option<&Seat>, cx: &mut Context<'_>) -> Poll<()> {
+    seat.map_or(Poll::Pending, |seat| seat.poll_wanted(cx))
 }
 
 /// What a doorbell of our own shim says.

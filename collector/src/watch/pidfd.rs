@@ -1,6 +1,6 @@
 //! A container's init, watched through its pidfd.
 
-use super::fifo::wanted;
+use super::fifo::poll_wanted;
 use crate::{
     seats::{Rank, Seat},
     sys,
@@ -11,8 +11,10 @@ use sexton_common::{
     identity::{Presence, Stat},
 };
 use std::{
+    future::poll_fn,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    task::{Context, Poll},
 };
 use tokio::io::unix::AsyncFd;
 
@@ -69,29 +71,29 @@ impl InitWatch {
         }
     }
 
-    /// Waits for its next step towards the grave. Cancel-safe.
+    /// Waits for its next step towards the grave. Cancel-safe. Only whoever polled it last is woken.
     ///
     /// # Errors
     /// If the reactor is gone.
     pub async fn step(&self) -> io::Result<Watched> {
-        loop {
-            let mut ready = tokio::select! {
-                biased;
-                ready = self.fd.readable() => ready?,
-                () = wanted(self.seat.as_ref()) => return Ok(Watched::Wanted),
-            };
+        poll_fn(|cx| self.poll_step(cx)).await
+    }
+
+    fn poll_step(&self, cx: &mut Context<'_>) -> Poll<io::Result<Watched>> {
+        while let Poll::Ready(mut ready) = self.fd.poll_read_ready(cx)? {
             // Linux wakes with IN when the whole process is dead, and with HUP when it has been reaped.
             let reaped = ready.ready().is_read_closed();
             let readable = ready.ready().is_readable();
             // Only for the edge: the next one is the reaping.
             ready.clear_ready();
             if reaped {
-                return Ok(Watched::Reaped);
+                return Poll::Ready(Ok(Watched::Reaped));
             }
             if readable {
-                return Ok(Watched::Zombie);
+                return Poll::Ready(Ok(Watched::Zombie));
             }
         }
+        poll_wanted(self.seat.as_ref(), cx).map(|()| Ok(Watched::Wanted))
     }
 
     /// How it ended, if the kernel still says so; with `info_exit` it is asked about the reaped, too. Does not wait.

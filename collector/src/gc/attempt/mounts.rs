@@ -54,10 +54,10 @@ impl Attempt<'_> {
 
     /// The bundles of other containers that live.
     fn others(&self) -> Vec<(ContainerId, PathBuf)> {
-        let (_, containers) = self.cx.board.snapshot();
+        let (_, containers) = self.cx.board.snapshot(|_| true);
         // One whose end is known may be waiting for this one just so.
-        let others = containers.iter().filter(|info| info.id != self.estate.id && info.status.is_none());
-        others.map(|info| (info.id.clone(), info.bundle.clone())).collect()
+        let others = containers.filter(|info| info.id != self.estate.id && info.status.is_none());
+        others.map(|info| (info.id, info.bundle)).collect()
     }
 
     /// What another container runs from is not taken from under it, whatever was registered here.

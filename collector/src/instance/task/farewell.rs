@@ -22,7 +22,7 @@ impl Task {
         self.around.board.restart_is(&id, None);
         // Its last run's record was gone before.
         if let Some(info) = self.around.board.get(&id).filter(|_| !self.is_there()) {
-            self.around.board.publish(EventKind::Removed, info.as_ref().clone());
+            self.around.board.publish(EventKind::Removed, info);
         }
         for done in self.done.drain(..) {
             let _ = done.send(Ok(()));

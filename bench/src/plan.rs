@@ -2,7 +2,7 @@
 
 use crate::{fleet::Fleet, peers::Kind, report::Scenario};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use sexton_tests::{Node, Options};
+use sexton_tests::{Node, Options, random::Random};
 use std::{path::PathBuf, sync::Mutex, time::Duration};
 
 /// How much is measured.
@@ -82,11 +82,16 @@ impl Plan {
     }
 
     /// So many rounds, in each of which every contestant has its turn: a machine that becomes slower does so for all.
+    /// Each round has its own order, the same in every run: who comes after somebody who leaves work behind would
+    /// always pay for it.
     pub fn turns(&self, what: &str, rounds: usize, turns: &mut [&mut dyn FnMut(usize)]) {
+        let mut chance = Random(0);
+        let mut order: Vec<_> = (0..turns.len()).collect();
         for round in 0..rounds {
             self.say(format!("{what}, round {} of {rounds}", round + 1));
-            for turn in &mut *turns {
-                turn(round);
+            chance.shuffle(&mut order);
+            for &turn in &order {
+                turns[turn](round);
             }
         }
     }

@@ -12,6 +12,7 @@ mod fleet;
 mod guest;
 mod jam;
 mod listen;
+mod interrupt;
 mod machine;
 mod output;
 mod peers;
@@ -141,6 +142,7 @@ fn run(run: &Run, json: bool) -> ExitCode {
 }
 
 fn measure(run: &Run) -> Report {
+    interrupt::watch();
     let plan = Plan::new(run.quick);
     let (begun, date) = (Instant::now(), humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string());
     let state = plan::in_memory().unwrap_or_else(std::env::temp_dir);

@@ -1,6 +1,6 @@
 //! How much is measured, and how the contestants take turns.
 
-use crate::{fleet::Fleet, peers::Kind, report::Scenario};
+use crate::{fleet::Fleet, interrupt, peers::Kind, report::Scenario};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sexton_tests::{Node, Options, random::Random};
 use std::{path::PathBuf, sync::Mutex, time::Duration};
@@ -35,8 +35,12 @@ impl Plan {
         self.bar.set_message("");
     }
 
-    /// Says what is being done.
+    /// Says what is about to be done.
+    ///
+    /// # Panics
+    /// If the user has interrupted it.
     pub fn say(&self, words: impl Into<String>) {
+        interrupt::check();
         self.bar.set_message(words.into());
     }
 
@@ -71,7 +75,7 @@ impl Plan {
 
     /// Nothing more to say, and nothing that runs.
     pub fn end(&self) {
-        self.say("cleaning up");
+        self.bar.set_message("cleaning up");
         self.fleets.lock().unwrap().clear();
         self.bar.finish_and_clear();
     }

@@ -38,7 +38,7 @@ pub fn measure(plan: &Plan, scenario: &mut Scenario) {
             fleet.grow(plan, size);
         }
         plan.say(format!("watching {size} each"));
-        let watched = plan.of(Duration::from_secs(10), Duration::from_secs(3));
+        let watched = Duration::from_secs(if size == AT { 10 } else { 3 });
         let before: Vec<_> = fleets.iter().map(monitors).collect();
         observe(watched);
         let after: Vec<_> = fleets.iter().map(monitors).collect();

@@ -92,6 +92,10 @@ fn main() -> ExitCode {
         eprintln!("sexton-bench: containers need root: run it as root, or `make bench`, which uses sudo");
         return ExitCode::FAILURE;
     }
+    if let Some(missing) = machine::missing() {
+        eprintln!("sexton-bench: {missing}");
+        return ExitCode::FAILURE;
+    }
     match args.command {
         Some(Command::Size { shims }) => {
             let size = size::measure(shims);

@@ -54,6 +54,10 @@ pub fn measure(plan: &Plan, scenario: &mut Scenario) {
         "A daemon's own memory for each container is what it has with them less what it had with none, divided by \
          their number. conmon has no daemon: whoever executes it has one of its own, which is not measured.",
     );
+    scenario.note(
+        "Nobody has pipes or logs for the container's streams, which are /dev/null (conmon: --log-path passthrough; ctr: \
+         --null-io). containerd is without its CRI plugin.",
+    );
     fleets.into_iter().for_each(|fleet| plan.keep(fleet));
 }
 

@@ -20,7 +20,8 @@ help:
 	@echo "make storm    1,000 real containers and 10,000 processes die at once, also while the collector is killed; STORM=--help"
 	@echo "make fuzz     the decoders against arbitrary bytes for FUZZ_SECONDS (600): cargo-fuzz, else property tests"
 	@echo "make build    release binaries in $(BIN)"
-	@echo "make bench    the same work done by Sexton and by its peers; prints ratios"
+	@echo "make bench    the same containers run by Sexton, conmon, containerd and bare runc; prints ratios, writes bench/results;"
+	@echo "              BENCH=\"--quick\", \"--only start\", \"--check\": see BENCH=--help"
 	@echo "make lint     rustfmt, clippy, shellcheck if installed, file lengths"
 	@echo "make size     what a shim costs: file, RSS, PSS, private memory"
 	@echo "make install  into DESTDIR with PREFIX (/usr): binaries, unit, tmpfiles, configuration, docs"
@@ -52,10 +53,10 @@ fuzz:
 	CARGO="$(CARGO)" scripts/fuzz.sh
 
 bench size: build
-	scripts/install-deps.sh run
+	scripts/install-deps.sh $(if $(filter size,$@),run,bench)
 	$(CARGO) build --release -p sexton-bench
 	install -m 0755 "$(TARGET)/release/sexton-bench" "$(BIN)/sexton-bench"
-	scripts/as-root.sh "$(BIN)/sexton-bench" $(if $(filter size,$@),size,run)
+	scripts/as-root.sh "$(BIN)/sexton-bench" $(if $(filter size,$@),size,$(BENCH))
 
 lint:
 	$(CARGO) fmt --all --check

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs what is missing on a Debian machine that has Rust: `build` for building, `run` for demo, tests and
-# benchmark too. Touches neither apt nor the network when nothing is missing.
+# Installs what is missing on a Debian machine that has Rust: `build` for building, `run` for demo and tests too,
+# `bench` for what the benchmark compares with as well. Touches neither apt nor the network when nothing is missing.
 set -euo pipefail
 
-want=${1:?usage: install-deps.sh build|run}
+want=${1:?usage: install-deps.sh build|run|bench}
 missing=()
 need() { # COMMAND PACKAGE...
     command -v "$1" >/dev/null || PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null || missing+=("${@:2}")
@@ -14,7 +14,7 @@ command -v cargo >/dev/null || {
     exit 1
 }
 need cc gcc libc6-dev
-if [ "$want" = run ]; then
+if [ "$want" != build ]; then
     need runc runc
     need crun crun
     need unshare util-linux
@@ -28,6 +28,13 @@ if [ "$want" = run ]; then
     if ! busybox=$(command -v busybox) || ldd "$busybox" >/dev/null 2>&1; then
         missing+=(busybox-static)
     fi
+fi
+if [ "$want" = bench ]; then
+    # Where systemd runs, containerd's own service may start; the benchmark runs one of its own beside it.
+    need conmon conmon
+    need containerd containerd
+    need ctr containerd
+    need containerd-shim-runc-v2 containerd
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then

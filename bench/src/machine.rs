@@ -57,6 +57,19 @@ impl Machine {
     }
 }
 
+/// What nothing can be measured without, if something is missing: what it is, and where it comes from.
+pub fn missing() -> Option<String> {
+    let own = [binaries::shim(), binaries::sextond(), binaries::sexton()].into_iter().find(|path| !path.exists());
+    if let Some(path) = own {
+        return Some(format!(
+            "{} does not exist: `make build` makes it, SEXTON_BIN_DIR says where it is",
+            path.display()
+        ));
+    }
+    let program = ["runc", "busybox", "cc"].into_iter().find(|program| binaries::find(program).is_none());
+    program.map(|program| format!("{program} is not installed: `make bench` installs what is needed"))
+}
+
 fn cgroups() -> &'static str {
     let root = Path::new("/sys/fs/cgroup");
     match (root.join("cgroup.controllers").exists(), root.join("unified/cgroup.procs").exists()) {

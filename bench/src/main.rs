@@ -10,6 +10,7 @@ mod chart;
 mod check;
 mod fleet;
 mod guest;
+mod interrupt;
 mod jam;
 mod listen;
 mod machine;
@@ -91,6 +92,10 @@ fn main() -> ExitCode {
         eprintln!("sexton-bench: containers need root: run it as root, or `make bench`, which uses sudo");
         return ExitCode::FAILURE;
     }
+    if let Some(missing) = machine::missing() {
+        eprintln!("sexton-bench: {missing}");
+        return ExitCode::FAILURE;
+    }
     match args.command {
         Some(Command::Size { shims }) => {
             let size = size::measure(shims);
@@ -141,6 +146,7 @@ fn run(run: &Run, json: bool) -> ExitCode {
 }
 
 fn measure(run: &Run) -> Report {
+    interrupt::watch();
     let plan = Plan::new(run.quick);
     let (begun, date) = (Instant::now(), humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string());
     let state = plan::in_memory().unwrap_or_else(std::env::temp_dir);

@@ -1,8 +1,8 @@
 //! How much is measured, and how the contestants take turns.
 
-use crate::{fleet::Fleet, peers::Kind, report::Scenario};
+use crate::{fleet::Fleet, interrupt, peers::Kind, report::Scenario};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use sexton_tests::{Node, Options};
+use sexton_tests::{Node, Options, random::Random};
 use std::{path::PathBuf, sync::Mutex, time::Duration};
 
 /// How much is measured.
@@ -35,8 +35,12 @@ impl Plan {
         self.bar.set_message("");
     }
 
-    /// Says what is being done.
+    /// Says what is about to be done.
+    ///
+    /// # Panics
+    /// If the user has interrupted it.
     pub fn say(&self, words: impl Into<String>) {
+        interrupt::check();
         self.bar.set_message(words.into());
     }
 
@@ -71,7 +75,7 @@ impl Plan {
 
     /// Nothing more to say, and nothing that runs.
     pub fn end(&self) {
-        self.say("cleaning up");
+        self.bar.set_message("cleaning up");
         self.fleets.lock().unwrap().clear();
         self.bar.finish_and_clear();
     }
@@ -82,11 +86,16 @@ impl Plan {
     }
 
     /// So many rounds, in each of which every contestant has its turn: a machine that becomes slower does so for all.
+    /// Each round has its own order, the same in every run: who comes after somebody who leaves work behind would
+    /// always pay for it.
     pub fn turns(&self, what: &str, rounds: usize, turns: &mut [&mut dyn FnMut(usize)]) {
+        let mut chance = Random(0);
+        let mut order: Vec<_> = (0..turns.len()).collect();
         for round in 0..rounds {
             self.say(format!("{what}, round {} of {rounds}", round + 1));
-            for turn in &mut *turns {
-                turn(round);
+            chance.shuffle(&mut order);
+            for &turn in &order {
+                turns[turn](round);
             }
         }
     }

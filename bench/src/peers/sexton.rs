@@ -11,7 +11,7 @@ use sexton_common::{
     client::Client,
     wire::{EventKind, Reply, Request},
 };
-use sexton_tests::Node;
+use sexton_tests::{Node, binaries};
 use std::os::fd::AsFd;
 
 /// See the module.
@@ -32,7 +32,13 @@ impl Engine for Sexton {
     fn run(&self, guest: &Guest) -> Running {
         let node = self.node();
         let mut command = node.sexton_command(&["run", "-d", "--stdio", "null", "--runtime-root"]);
-        command.arg(node.runtime_root()).arg("--bundle").arg(&guest.bundle).arg(guest.id.as_str());
+        command
+            .arg(node.runtime_root())
+            .arg("--runtime")
+            .arg(binaries::runc())
+            .arg("--bundle")
+            .arg(&guest.bundle)
+            .arg(guest.id.as_str());
         let asked = now();
         call(&mut command);
         self.0.born(guest, asked, Some("sexton-shim"), || node.inspect(&guest.id).pid.unwrap())

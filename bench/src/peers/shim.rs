@@ -7,6 +7,7 @@ use crate::{
 };
 use rustix::event::epoll;
 use sexton_common::{ContainerId, ExitRecord, durable, wire::Launched};
+use sexton_tests::binaries;
 use std::{
     collections::HashMap,
     fs::{self, File},
@@ -59,6 +60,7 @@ impl Engine for Shim {
 
     fn run(&self, guest: &Guest) -> Running {
         let mut command = self.node().shim_command("run", guest.id.as_str(), &guest.bundle);
+        command.arg("--runtime").arg(binaries::runc());
         let asked = now();
         let said = call(&mut command);
         self.home.born(guest, asked, Some("sexton-shim"), || {

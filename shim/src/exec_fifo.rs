@@ -67,44 +67,47 @@ impl ExecFifo {
     /// was done then. Else there is no way back: a process that finds nobody reading any more when it says its byte dies of that.
     pub fn open(self, pidfd: impl AsFd, timeout: Duration) -> Option<io::Result<Opened>> {
         let alive = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(0);
-        let fifo = openat(self.fifo_if(alive)?, FIFO, OFlags::RDONLY | FLAGS, Mode::empty()).ok()?;
-        // Before it runs: should we be killed now, nobody takes it for one that still waits. init has it open, by no name.
-        let _ = unlinkat(&self.dir, FIFO, AtFlags::empty());
-        Some(wait(&fifo, pidfd, timeout))
-    }
-
-    fn fifo_if(&self, alive: bool) -> Option<&OwnedFd> {
-        let there =
-            openat(&self.dir, FIFO, OFlags::PATH | FLAGS, Mode::empty()).and_then(fstat).ok().filter(|_| alive)?;
-        (FileType::from_raw_mode(there.st_mode) == FileType::Fifo).then_some(&self.dir)
-    }
-}
-
-/// Until it has become the program, as the end of what it says tells.
-fn wait(fifo: &OwnedFd, pidfd: impl AsFd, timeout: Duration) -> io::Result<Opened> {
-    // None: so far ahead that the clock cannot tell it.
-    let deadline = Instant::now().checked_add(timeout);
-    let mut begun = false;
-    loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let time = left.and_then(|left| Timespec::try_from(left).ok());
-        let mut fds = [PollFd::new(fifo, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
-        match poll(&mut fds, time.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(e) => return Err(e.into()),
+        let there = openat(&self.dir, FIFO, OFlags::PATH | FLAGS, Mode::empty()).and_then(fstat).ok()?;
+        if !alive || FileType::from_raw_mode(there.st_mode) != FileType::Fifo {
+            return None;
         }
-        // Nobody has hung up before anybody was there.
-        let [said, dead] = fds.map(|fd| !fd.revents().is_empty());
-        // Whoever rang: it may have said it and died between the looks at the one and the other.
-        match rustix::io::read(fifo, &mut [0; 16]) {
-            Ok(1..) => begun = true,
-            Ok(0) if said => return Ok(Opened::of(begun)),
-            Ok(0) | Err(Errno::AGAIN | Errno::INTR) if dead => return Ok(Opened::of(begun)),
-            Ok(0) | Err(Errno::AGAIN | Errno::INTR) if left.is_some_and(|left| left.is_zero()) => {
-                return Ok(Opened::Late);
+        let fifo = openat(&self.dir, FIFO, OFlags::RDONLY | FLAGS, Mode::empty()).ok()?;
+        Some(self.wait(&fifo, pidfd, timeout))
+    }
+
+    /// Until it has become the program, as the end of what it says tells.
+    fn wait(&self, fifo: &OwnedFd, pidfd: impl AsFd, timeout: Duration) -> io::Result<Opened> {
+        // None: so far ahead that the clock cannot tell it.
+        let deadline = Instant::now().checked_add(timeout);
+        let mut begun = false;
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let time = left.and_then(|left| Timespec::try_from(left).ok());
+            let mut fds = [PollFd::new(fifo, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
+            match poll(&mut fds, time.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
             }
-            Ok(0) | Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(e) => return Err(e.into()),
+            // Nobody has hung up before anybody was there.
+            let [said, dead] = fds.map(|fd| !fd.revents().is_empty());
+            // Whoever rang: it may have said it and died between the looks at the one and the other.
+            match rustix::io::read(fifo, &mut [0; 16]) {
+                // Not before: whoever finds the name knows that its process may still wait for somebody to open it.
+                Ok(1..) => {
+                    begun = true;
+                    let _ = unlinkat(&self.dir, FIFO, AtFlags::empty());
+                }
+                Ok(0) if said => return Ok(Opened::of(begun)),
+                Ok(0) | Err(Errno::AGAIN | Errno::INTR) => {
+                    if dead {
+                        return Ok(Opened::of(begun));
+                    }
+                    if left.is_some_and(|left| left.is_zero()) {
+                        return Ok(Opened::Late);
+                    }
+                }
+                Err(e) => return Err(e.into()),
+            }
         }
     }
 }
@@ -177,7 +180,7 @@ mod tests {
     fn waiting(root: &Path, script: &str) -> (ExecFifo, std::process::Child, OwnedFd) {
         let path = root.join(FIFO);
         mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
-        // By a descriptor, as init has it: the name goes first.
+        // By a descriptor, as init has it.
         let known = openat(CWD, &path, OFlags::PATH, Mode::empty()).unwrap();
         let path = format!("/proc/self/fd/{}", known.as_raw_fd());
         let child = Command::new("sh").args(["-c", script]).arg(&path).spawn().unwrap();
@@ -206,7 +209,7 @@ mod tests {
                 None => assert_eq!(came, Opened::Dead, "{script}: it was quick"),
                 Some(opened) => {
                     assert_eq!(opened.unwrap(), came, "{script}");
-                    assert!(!root.path().join(FIFO).exists(), "{script}");
+                    assert_eq!(root.path().join(FIFO).exists(), came != Opened::Begun, "{script}");
                 }
             }
         }

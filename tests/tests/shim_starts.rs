@@ -16,7 +16,7 @@ use std::{
 
 /// A program of that name which becomes `real`, in a directory of its own; `after`: what is done between create and start.
 fn runtime(node: &Node, dir: &str, name: &str, real: &Path, after: Option<&str>) -> PathBuf {
-    let dir = node.dir().join(dir);
+    let dir = node.dir().join(format!("runtime-{dir}"));
     fs::create_dir(&dir).unwrap();
     let program = dir.join(name);
     node.copy(&helper("wrapper"), &program);
@@ -155,7 +155,7 @@ fn programs_that_cannot_be_executed_after_all() {
     }
     let node = Node::bare();
     fs::write(node.rootfs().join("bin/odd"), "#!/no/such/interpreter\n").unwrap();
-    run(Command::new("chmod").arg("755").arg(node.rootfs().join("bin/odd"))).ok();
+    let _ = run(Command::new("chmod").arg("755").arg(node.rootfs().join("bin/odd"))).ok();
     let bundle = Bundle::new(&node, "a").args(&["/bin/odd"]).write();
     let mut seen = Vec::new();
     for name in ["runc", "other"] {

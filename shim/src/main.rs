@@ -19,6 +19,7 @@ mod args;
 mod birth;
 mod cgroups;
 mod child;
+mod exec_fifo;
 mod home;
 mod lasting;
 mod leftovers;

@@ -4,12 +4,13 @@ use crate::{
     announce,
     args::Plan,
     child::{Answer, Call, End},
+    exec_fifo::{ExecFifo, Opened},
     lifecycle::{Birth, Trouble},
     report::Failure,
     stdio::Streams,
     undo, words,
 };
-use sexton_common::{ExitStatus, Init, Stamp, launch::Mode, runtime::Runtime};
+use sexton_common::{ContainerId, ExitStatus, Init, Stamp, launch::Mode, runtime::Runtime};
 use std::{ffi::OsString, fs, io, os::fd::OwnedFd, path::Path};
 
 impl Birth {
@@ -23,12 +24,37 @@ impl Birth {
         }
         // The moment that is on disk: whoever makes the record, it says the same.
         let started = init.ready;
+        let fifo = ExecFifo::of(runtime, &self.plan.id, init.process.pid);
+        match fifo.and_then(|fifo| fifo.open(&pidfd, self.plan.timeout)) {
+            Some(opened) => self.judge(runtime, opened)?,
+            None => self.start(runtime)?,
+        }
+        Ok((init, Some(started)))
+    }
+
+    fn judge(&self, runtime: &Runtime, opened: io::Result<Opened>) -> Result<(), Failure> {
+        let doing = doing(runtime, "start", &self.plan.id);
+        match opened {
+            Ok(Opened::Begun) => Ok(()),
+            Ok(Opened::Dead) => Err(Failure::ours(format!("{doing}: its process died before it was the program"))),
+            Ok(Opened::Late) => Err(self.too_late(&doing)),
+            Err(e) => Err(Failure::ours(format!("{doing}: read its exec FIFO: {e}"))),
+        }
+    }
+
+    fn start(&mut self, runtime: &Runtime) -> Result<(), Trouble> {
         // Its stderr is not the container's, so it can be heard at once.
         let hear = !matches!(self.plan.streams, Streams::Given(_));
         let answer = self.call(runtime, "start", &[], hear);
         self.verdict(runtime, "start", answer, None)?;
         let _ = fs::remove_file(self.place.files.runtime_log());
-        Ok((init, Some(started)))
+        Ok(())
+    }
+
+    fn too_late(&self, doing: &str) -> Failure {
+        let time = humantime::format_duration(self.plan.timeout);
+        let hint = "is something in its way, or does it need a longer --create-timeout?";
+        Failure::ours(format!("{doing} did not finish within {time}: {hint}"))
     }
 
     fn create(&mut self, runtime: &Runtime, bundle: &Path) -> Result<(), Trouble> {
@@ -69,15 +95,13 @@ impl Birth {
         answer: Answer,
         creation: Option<(u64, &[OsString])>,
     ) -> Result<(), Trouble> {
-        let name = runtime.program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let doing = format!("{name} {verb} {}", self.plan.id);
+        let name = name(runtime);
+        let doing = doing(runtime, verb, &self.plan.id);
         let (end, status) = match answer.end {
             End::Exited(ExitStatus::Code(0)) => return Ok(()),
             End::TimedOut(cgroups) => {
                 self.cgroups.extend(cgroups);
-                let time = humantime::format_duration(self.plan.timeout);
-                let hint = "is something in its way, or does it need a longer --create-timeout?";
-                return Err(Trouble::Failed(Failure::ours(format!("{doing} did not finish within {time}: {hint}"))));
+                return Err(Trouble::Failed(self.too_late(&doing)));
             }
             End::NotRun(e) => {
                 let program = runtime.program.display();
@@ -118,4 +142,12 @@ impl Birth {
         undo::delete(runtime, &self.plan.id, &self.home);
         words::of_output(&answer.words)
     }
+}
+
+fn name(runtime: &Runtime) -> String {
+    runtime.program.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn doing(runtime: &Runtime, verb: &str, id: &ContainerId) -> String {
+    format!("{} {verb} {id}", name(runtime))
 }

@@ -168,6 +168,9 @@ pub fn is_anothers(dir: &ContainerDir, generation: u64) -> bool {
     durable::read::<Launch>(&dir.launch()).ok().flatten().is_some_and(|launch| launch.generation != generation)
 }
 
+/// Where what runc and crun have created waits, in their state of it.
+pub const EXEC_FIFO: &str = "exec.fifo";
+
 /// Whether a created container still waits to be started: runc and crun keep `exec.fifo` in their state until
 /// then, and our shim keeps it in the container's directory for a plain program. `None` if that cannot be seen. Blocks on the
 /// file system.
@@ -175,7 +178,7 @@ pub fn waits_for_start(launch: &Launch, dir: &ContainerDir) -> Option<bool> {
     match &launch.workload {
         Workload::Oci { runtime, .. } => {
             let state = runtime.state_dir(&launch.id)?;
-            state.exists().then(|| state.join("exec.fifo").exists())
+            state.exists().then(|| state.join(EXEC_FIFO).exists())
         }
         Workload::Process(_) => Some(dir.gate().exists()),
     }

@@ -1,7 +1,10 @@
 //! A container whose shim was killed between create and start: nobody is left who would start it, and whoever asked was told
 //! that it failed.
 
-use super::{facts::waits_for_start, task::Task};
+use super::{
+    facts::{EXEC_FIFO, waits_for_start},
+    task::Task,
+};
 use crate::sys;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sexton_common::{
@@ -30,7 +33,14 @@ impl Task {
         let ((launch, Some(init)), true) = (self.both(), self.may_wait_for_ever()) else { return };
         let dir = self.dir();
         let name = format!("see whether {} was started", launch.id);
-        if self.cx.tools.blocking.run(name, move || never_began(&launch, &init, &dir)).await {
+        let never = move || {
+            let never = never_began(&launch, &init, &dir);
+            if !never {
+                take_fifo_away(&launch, &init, &dir);
+            }
+            never
+        };
+        if self.cx.tools.blocking.run(name, never).await {
             tracing::warn!(id = %self.held.id, "its shim was killed before it was started: killed, since nobody will start it");
             (self.never_began, self.started) = (true, None);
             self.kill();
@@ -57,6 +67,19 @@ fn never_began(launch: &Launch, init: &Init, dir: &ContainerDir) -> bool {
         let _ = sys::pidfd_send_signal(pidfd.as_fd(), nix::libc::SIGCONT);
     }
     proven
+}
+
+/// As its start would have done, if who started it was killed in the middle of that: else the runtime takes a container that
+/// runs for one that waits. Blocks.
+fn take_fifo_away(launch: &Launch, init: &Init, dir: &ContainerDir) {
+    let Some(state) = launch.workload.runtime().and_then(|runtime| runtime.state_dir(&launch.id)) else { return };
+    let begun = || {
+        let now = Executable::of(init.process.pid);
+        now.is_some() && now != init.executable && init.process.open().is_ok_and(|fd| fd.is_some())
+    };
+    if waits_for_start(launch, dir) == Some(true) && begun() {
+        let _ = std::fs::remove_file(state.join(EXEC_FIFO));
+    }
 }
 
 #[cfg(test)]
@@ -136,6 +159,10 @@ mod tests {
         // The runtime was killed before it removed its FIFO.
         assert!(!never_began(&launch, &init, &dir));
         assert_ne!(state(), 'T');
+        take_fifo_away(&launch, &Init { executable: Executable::of(process.pid), ..init.clone() }, &dir);
+        assert_eq!(waits_for_start(&launch, &dir), Some(true), "it waits");
+        take_fifo_away(&launch, &init, &dir);
+        assert_eq!(waits_for_start(&launch, &dir), Some(false));
         child.kill().unwrap();
         child.wait().unwrap();
     }

@@ -1,9 +1,9 @@
 //! What is measured, a file each.
 
-mod memory;
-mod start;
 mod durability;
 mod gc;
+mod memory;
+mod start;
 mod stuck;
 
 use crate::{plan::Plan, report::Scenario};

@@ -95,7 +95,7 @@ impl Census {
     ///
     /// # Errors
     /// If one of them cannot be held.
-    pub fn hold<'a>(pids: &[u32], cgroups: impl IntoIterator<Item = &'a Path>) -> io::Result<Vec<Member>> {
+    pub fn hold<'a>(&self, pids: &[u32], cgroups: impl IntoIterator<Item = &'a Path>) -> io::Result<Vec<Member>> {
         let mut held = Vec::new();
         for &pid in pids {
             match ProcessIdentity::open_pid(pid) {
@@ -104,7 +104,10 @@ impl Census {
                 Err(e) => return Err(e),
             }
         }
-        let now = Self::of(cgroups);
+        // One hierarchy is enough to find it in again, where there may be a dozen.
+        let places: HashSet<&Path> = pids.iter().filter_map(|pid| self.pids.get(pid)).map(|dir| &**dir).collect();
+        let had_them = |top: &&Path| places.iter().any(|place| place.starts_with(top));
+        let now = Self::of(cgroups.into_iter().filter(had_them));
         let member = |(process, fd): (ProcessIdentity, OwnedFd)| {
             let cgroup = Some(now.pids.get(&process.pid)?.clone());
             let stat = Stat::of(process.pid).ok()?.filter(|stat| !stat.is_dead())?;

@@ -86,7 +86,7 @@ fn wait(busy: &[Busy], at_most: Duration) {
 fn obstacle(cgroups: &[PathBuf], busy: &[Busy]) -> Obstacle {
     let census = Census::of(paths(cgroups));
     let pids: Vec<u32> = census.pids.keys().copied().take(Obstacle::HOLDERS).collect();
-    let members = Census::hold(&pids, paths(cgroups)).unwrap_or_default();
+    let members = census.hold(&pids, paths(cgroups)).unwrap_or_default();
     let seen = |process| Seen::of(process).map(|seen| (seen.frozen_by(), seen));
     let mut what = None;
     let mut holders = Vec::new();

@@ -27,6 +27,7 @@ mod service;
 mod shown;
 mod stranger;
 mod tend;
+mod turn;
 mod wake;
 mod ward;
 

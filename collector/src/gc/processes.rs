@@ -7,6 +7,7 @@ use super::{
     holder::{Seen, awaited_by},
     obstacle::{Holder, Obstacle},
     scene::{Pass, Scene},
+    turn::Turn,
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -18,13 +19,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A look again after that, if nobody's end was seen; doubling. The processes that were killed fork no more, but more of
-/// them may come from outside.
-const PATIENCE: Duration = Duration::from_millis(2);
+/// A look again after that, unless all have ended before; doubling. The processes that were killed fork no more, but more of
+/// them may come from outside. Many that do not die are looked at together, and healthy neighbours need the processor too.
+const PATIENCE: Duration = Duration::from_millis(20);
 /// At most.
 const PATIENCE_MAX: Duration = Duration::from_secs(1);
 /// In which nobody stays long enough to be looked at.
 const LOOKS: u32 = 16;
+/// Of those who did not die at once.
+static TURN: Turn = Turn::new();
 
 /// Thaws the container's own freezers, kills everything in the cgroups and these processes, and waits until `end` for their
 /// end. Looks again until nobody is seen: a fork bomb loses. Whether there was anybody. Blocks.
@@ -39,6 +42,7 @@ pub fn end(
 ) -> Result<bool, Obstacle> {
     let scene = Scene { cgroups, processes, spared };
     let (mut before, mut patience) = (None, PATIENCE);
+    let mut turn = None;
     loop {
         let mut pass = scene.pass(true);
         if pass.is_clear() {
@@ -52,14 +56,15 @@ pub fn end(
             thaw(cgroups);
         }
         before = Some(pass.keys.clone());
+        drop(turn.take());
         let left = end.saturating_duration_since(Instant::now());
         let done = wait(&pass.killed, patience.min(left));
-        if done && !pass.killed.is_empty() && !left.is_zero() {
+        let over = Instant::now() >= end;
+        if done && !pass.killed.is_empty() && !over {
             continue;
         }
-        let obstacle = scene.obstacle(&pass, true);
-        let over = left.is_zero() || obstacle.as_ref().is_some_and(|obstacle| scene.is_hopeless(&pass, obstacle));
-        if over {
+        turn = Some(TURN.take());
+        if over || scene.obstacle(&pass, true).is_some_and(|obstacle| scene.is_hopeless(&pass, &obstacle)) {
             // Who was in that pass may have died since then: only a look finds that nobody is left.
             return scene.look(true).map_or(Ok(true), Err);
         }

@@ -270,9 +270,10 @@ fn whoever_gets_the_pid_of_one_that_left_is_not_hit() {
     }
     let Some(cgroups) = Cgroups::new(&["cpu"]) else { return };
     let mut own = Running::sleep(&cgroups.paths());
-    let pids: Vec<u32> = Census::of(dirs(&cgroups.0)).pids.into_keys().collect();
+    let census = Census::of(dirs(&cgroups.0));
+    let pids: Vec<u32> = census.pids.keys().copied().collect();
     assert_eq!(pids, [own.pid()]);
-    assert_eq!(Census::hold(&pids, dirs(&cgroups.0)).unwrap().len(), 1);
+    assert_eq!(census.hold(&pids, dirs(&cgroups.0)).unwrap().len(), 1);
     own.child.kill().unwrap();
     own.child.wait().unwrap();
     let mut stranger = None;
@@ -281,6 +282,6 @@ fn whoever_gets_the_pid_of_one_that_left_is_not_hit() {
         stranger = Some(Running::sleep(&[])).filter(|stranger| stranger.pid() == pids[0]);
         stranger.is_some()
     });
-    assert!(Census::hold(&pids, dirs(&cgroups.0)).unwrap().is_empty(), "it is not in the cgroup");
+    assert!(census.hold(&pids, dirs(&cgroups.0)).unwrap().is_empty(), "it is not in the cgroup");
     assert!(stranger.unwrap().lives());
 }

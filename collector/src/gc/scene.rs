@@ -81,13 +81,13 @@ impl Scene<'_> {
             return Pass { not_its: census.pids.get(&own).map(|dir| dir.to_path_buf()), ..Pass::default() };
         }
         let strangers = Strangers::of(self.spared, &census);
-        let mut pass = Pass { shared: strangers.are_in(&census), unseen: census.unseen, ..Pass::default() };
+        let mut pass = Pass { shared: strangers.are_in(&census), unseen: census.unseen.clone(), ..Pass::default() };
         if kill && !pass.shared && !census.pids.is_empty() {
             self.kill_at_once();
         }
-        let pids: Vec<u32> = census.pids.into_keys().collect();
+        let pids: Vec<u32> = census.pids.keys().copied().collect();
         for batch in pids.chunks(BATCH) {
-            match Census::hold(batch, dirs(self.cgroups)) {
+            match census.hold(batch, dirs(self.cgroups)) {
                 Ok(members) => {
                     pass.fled |= members.len() < batch.len();
                     members.into_iter().for_each(|member| self.meet(&mut pass, &strangers, member, kill));

@@ -46,6 +46,11 @@ pub trait Engine: Send + Sync {
     /// record is left; nothing where the engine does so itself. Its time counts as the engine's.
     fn clean(&self, _id: &ContainerId) {}
 
+    /// The same for several, in one command where there is one.
+    fn clean_all(&self, ids: &[ContainerId]) {
+        ids.iter().for_each(|id| self.clean(id));
+    }
+
     /// Removes all that is left of one, which may still run; its time is nobody's.
     fn remove(&self, id: &ContainerId);
 

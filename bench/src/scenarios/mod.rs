@@ -5,6 +5,7 @@ mod exit;
 mod gc;
 mod memory;
 mod start;
+mod storm;
 mod stuck;
 
 use crate::{plan::Plan, report::Scenario};
@@ -35,6 +36,8 @@ pub const ALL: &[Known] = &[
         measure: memory::measure,
     },
     Known { name: "exit-crowded", title: exit::CROWDED, measure: exit::crowded },
+    // Its victims are the neighbours of those before.
+    Known { name: "storm", title: storm::TITLE, measure: storm::measure },
     Known { name: "stuck", title: stuck::TITLE, measure: stuck::measure },
     Known { name: "gc", title: gc::TITLE, measure: gc::measure },
     Known { name: "durability", title: durability::TITLE, measure: durability::measure },

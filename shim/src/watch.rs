@@ -172,10 +172,9 @@ impl Watch {
         }
     }
 
-    /// The file first, since it is the truth (I2); then the zombie, whose going is a doorbell too; then the FIFO.
+    /// The file first, since it is the truth (I2); then the FIFO, at which others wait; then the zombie, for whom nobody does.
     fn deliver(&self, record: &ExitRecord) {
         let mut written = self.write(record);
-        let _ = sys::reap(Which::Pid(self.pid));
         let theirs = match written {
             Written::Theirs => durable::read::<ExitRecord>(&self.place.files.exit()).ok().flatten(),
             _ => None,
@@ -183,6 +182,7 @@ impl Watch {
         if let Ok(bytes) = durable::encode(theirs.as_ref().unwrap_or(record)) {
             let _ = rustix::io::write(&self.place.fifo, &bytes);
         }
+        let _ = sys::reap(Which::Pid(self.pid));
         let mut pause = FIRST_PAUSE;
         while matches!(written, Written::Not) {
             self.rest(pause);

@@ -120,6 +120,10 @@ impl Engine for Containerd {
         call(&mut self.ctr(&["tasks", "delete", id.as_str()]));
     }
 
+    fn clean_all(&self, ids: &[ContainerId]) {
+        call(self.ctr(&["tasks", "delete"]).args(ids.iter().map(ContainerId::as_str)));
+    }
+
     fn remove(&self, id: &ContainerId) {
         self.home.kill(id);
         if self.bundle(id.as_str()).exists() {

@@ -7,6 +7,7 @@
 mod command;
 mod conmon;
 mod containerd;
+mod floor;
 mod home;
 mod listening;
 mod runc;
@@ -44,6 +45,11 @@ pub trait Engine: Send + Sync {
     /// What whoever uses the engine has to do after an exit, with the engine's own commands, so that nothing but a
     /// record is left; nothing where the engine does so itself. Its time counts as the engine's.
     fn clean(&self, _id: &ContainerId) {}
+
+    /// The same for several, in one command where there is one.
+    fn clean_all(&self, ids: &[ContainerId]) {
+        ids.iter().for_each(|id| self.clean(id));
+    }
 
     /// Removes all that is left of one, which may still run; its time is nobody's.
     fn remove(&self, id: &ContainerId);
@@ -99,6 +105,8 @@ pub struct Exit {
 pub enum Kind {
     /// `sexton run -d`, which asks `sextond`.
     Sexton,
+    /// The same, whose exits are heard through `sexton events`.
+    SextonEvents,
     /// `sexton-shim run`, and no collector anywhere: as conmon is used.
     Shim,
     /// `sexton-shim run` by an engine that listens to `sextond`.
@@ -111,6 +119,8 @@ pub enum Kind {
     RuncRun,
     /// `runc create` and `runc start`: nor here.
     RuncCreate,
+    /// The smallest parent that can be written, which runs `runc run -d` and then waits.
+    Floor,
 }
 
 impl Kind {
@@ -118,12 +128,14 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Sexton => "sexton run -d",
+            Self::SextonEvents => "sexton run -d, sexton events",
             Self::Shim => "sexton-shim",
             Self::ShimWithCollector => "sexton-shim, sextond listens",
             Self::Conmon => "conmon",
             Self::Containerd => "ctr run -d",
             Self::RuncRun => "runc run -d",
             Self::RuncCreate => "runc create + start",
+            Self::Floor => "smallest parent",
         }
     }
 
@@ -141,12 +153,14 @@ impl Kind {
     pub fn engine(self, plan: &Plan) -> Box<dyn Engine> {
         match self {
             Self::Sexton => Box::new(sexton::Sexton::new(plan)),
+            Self::SextonEvents => Box::new(sexton::Sexton::with_events(plan)),
             Self::Shim => Box::new(shim::Shim::alone(plan)),
             Self::ShimWithCollector => Box::new(shim::Shim::with_collector(plan)),
             Self::Conmon => Box::new(conmon::Conmon::new(plan)),
             Self::Containerd => Box::new(containerd::Containerd::new(plan)),
             Self::RuncRun => Box::new(runc::Runc::run(plan)),
             Self::RuncCreate => Box::new(runc::Runc::create(plan)),
+            Self::Floor => Box::new(floor::Floor::new(plan)),
         }
     }
 }

@@ -9,24 +9,37 @@ use rustix::net::Shutdown;
 use sexton_common::{
     ContainerId,
     client::Client,
-    wire::{EventKind, Reply, Request},
+    wire::{Event, EventKind, Reply, Request},
 };
 use sexton_tests::{Node, binaries};
-use std::os::fd::AsFd;
+use std::{
+    io::{BufRead, BufReader},
+    os::fd::AsFd,
+    process::Stdio,
+};
 
 /// See the module.
-pub struct Sexton(Home);
+pub struct Sexton {
+    home: Home,
+    /// Heard through the command line's program, not through the socket.
+    events: bool,
+}
 
 impl Sexton {
     /// With a collector of its own.
     pub fn new(plan: &Plan) -> Self {
-        Self(Home::new(plan, true))
+        Self { home: Home::new(plan, true), events: false }
+    }
+
+    /// The same, heard through `sexton events`.
+    pub fn with_events(plan: &Plan) -> Self {
+        Self { home: Home::new(plan, true), events: true }
     }
 }
 
 impl Engine for Sexton {
     fn home(&self) -> &Home {
-        &self.0
+        &self.home
     }
 
     fn run(&self, guest: &Guest) -> Running {
@@ -41,7 +54,7 @@ impl Engine for Sexton {
             .arg(guest.id.as_str());
         let asked = now();
         call(&mut command);
-        self.0.born(guest, asked, Some("sexton-shim"), || node.inspect(&guest.id).pid.unwrap())
+        self.home.born(guest, asked, Some("sexton-shim"), || node.inspect(&guest.id).pid.unwrap())
     }
 
     fn daemon(&self) -> Option<u32> {
@@ -49,18 +62,18 @@ impl Engine for Sexton {
     }
 
     fn listen(&self) -> Option<Exits> {
-        Some(subscribe(self.node()))
+        Some(if self.events { events(self.node()) } else { subscribe(self.node()) })
     }
 
     fn remove(&self, id: &ContainerId) {
         self.node().remove(id, true).unwrap();
-        self.0.forget(id);
+        self.home.forget(id);
     }
 }
 
 impl Drop for Sexton {
     fn drop(&mut self) {
-        self.0.node_mut().kill_daemon();
+        self.home.node_mut().kill_daemon();
     }
 }
 
@@ -88,9 +101,36 @@ pub fn subscribe(node: &Node) -> Exits {
             let at = now();
             let Reply::Event(event) = reply else { continue };
             if event.kind == EventKind::Exited {
-                let code = event.container.status.and_then(|status| status.shell_code()).map(i32::from);
-                let _ = sender.send(Exit { id: event.container.id.to_string(), at, code });
+                let _ = sender.send(exit(&event, at));
             }
         }
     })
+}
+
+/// Every exit from now on, as `sexton events --json` prints it.
+fn events(node: &Node) -> Exits {
+    let mut command = node.sexton_command(&["events", "--json"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let reply = |line: String| serde_json::from_str(&line).unwrap();
+    while !matches!(reply(lines.next().unwrap()), Reply::Snapshot { last: true, .. }) {}
+    let stop = move || {
+        let _ = child.kill();
+        let _ = child.wait();
+    };
+    Listening::start(stop, move |sender| {
+        for line in lines {
+            let at = now();
+            if let Reply::Event(event) = reply(line)
+                && event.kind == EventKind::Exited
+            {
+                let _ = sender.send(exit(&event, at));
+            }
+        }
+    })
+}
+
+fn exit(event: &Event, at: u64) -> Exit {
+    let code = event.container.status.and_then(|status| status.shell_code()).map(i32::from);
+    Exit { id: event.container.id.to_string(), at, code }
 }

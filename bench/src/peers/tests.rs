@@ -1,14 +1,16 @@
 use super::*;
 use sexton_tests::{LONG, leftovers, proc, skip, skipped, wait_for};
 
-const ALL: [Kind; 7] = [
+const ALL: [Kind; 9] = [
     Kind::Sexton,
+    Kind::SextonEvents,
     Kind::Shim,
     Kind::ShimWithCollector,
     Kind::Conmon,
     Kind::Containerd,
     Kind::RuncRun,
     Kind::RuncCreate,
+    Kind::Floor,
 ];
 
 #[test]

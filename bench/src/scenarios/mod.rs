@@ -1,9 +1,11 @@
 //! What is measured, a file each.
 
 mod durability;
+mod exit;
 mod gc;
 mod memory;
 mod start;
+mod storm;
 mod stuck;
 
 use crate::{plan::Plan, report::Scenario};
@@ -21,16 +23,21 @@ pub struct Known {
 
 /// All of them, in the order in which they run.
 pub const ALL: &[Known] = &[
-    Known {
-        name: "memory",
-        title: "Memory and wake-ups of the process that watches an idle container, and of the daemon.",
-        measure: memory::measure,
-    },
+    // Before there are fleets.
+    Known { name: "exit", title: exit::TITLE, measure: exit::idle },
     Known {
         name: "start",
         title: "From just before the command is executed to the first instruction of the container's process.",
         measure: start::measure,
     },
+    Known {
+        name: "memory",
+        title: "Memory and wake-ups of the process that watches an idle container, and of the daemon.",
+        measure: memory::measure,
+    },
+    Known { name: "exit-crowded", title: exit::CROWDED, measure: exit::crowded },
+    // Its victims are the neighbours of those before.
+    Known { name: "storm", title: storm::TITLE, measure: storm::measure },
     Known { name: "stuck", title: stuck::TITLE, measure: stuck::measure },
     Known { name: "gc", title: gc::TITLE, measure: gc::measure },
     Known { name: "durability", title: durability::TITLE, measure: durability::measure },

@@ -19,7 +19,7 @@ use sexton_common::{
     launch::Started,
     wire::{ApiError, ErrorCode, EventKind, Reply, State},
 };
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{sync::oneshot, task::yield_now, time::Instant};
 
 impl Task {
     /// Something happened.
@@ -106,7 +106,14 @@ impl Task {
             Action::AwaitRemoval => self.await_it(Awaited::Removal, wish),
             Action::Accept => answer(take_reply(wish), || Ok(Reply::Container(Box::new(self.info())))),
             Action::Refuse(refusal) => answer(take_reply(wish), || Err(refuse(refusal, &self.info()))),
-            Action::AnswerExit => self.answer_exit(),
+            Action::AnswerExit => {
+                self.answer_exit();
+                if self.machine.phase == Phase::Stopping {
+                    // Whoever has just been told hears it before anything else is done.
+                    yield_now().await;
+                    self.after_exit();
+                }
+            }
             Action::AnswerStart => self.answer_start(),
             Action::AnswerRemoval => self.answer_removal(),
             Action::Forget => self.cx.board.forget(&self.held.id, self.held.generation),
@@ -122,17 +129,9 @@ impl Task {
 
     fn publish(&mut self, kind: EventKind) {
         let id = &self.held.id;
-        match (kind, &self.verdict) {
-            (EventKind::Exited, Some(verdict)) => {
-                tracing::info!(%id, status = %verdict.record.status, source = %verdict.record.source, "exited");
-                if verdict.durable {
-                    self.let_go();
-                }
-                // Nothing rings any more, and two descriptors are free for somebody who lives.
-                (self.fifo, self.shim, self.watch, self.slow) = (None, None, None, None);
-                (self.kill_at, self.give_up_at, self.look_at, self.stuck_at) = (None, None, None, None);
-            }
-            (EventKind::Orphaned, _) => tracing::warn!(%id, "its shim is dead; watching its init"),
+        match kind {
+            EventKind::Exited => {}
+            EventKind::Orphaned => tracing::warn!(%id, "its shim is dead; watching its init"),
             _ => tracing::debug!(%id, event = kind.name(), "changed"),
         }
         let mut info = self.info();
@@ -147,6 +146,19 @@ impl Task {
             (EventKind::Removed, None) => self.cx.board.undone(info),
             _ => self.cx.board.publish(kind, info),
         }
+    }
+
+    /// Its exit has been told.
+    fn after_exit(&mut self) {
+        let Some(verdict) = &self.verdict else { return };
+        let (status, source) = (verdict.record.status, verdict.record.source);
+        tracing::info!(id = %self.held.id, %status, %source, "exited");
+        if verdict.durable {
+            self.let_go();
+        }
+        // Nothing rings any more, and two descriptors are free for somebody who lives.
+        (self.fifo, self.shim, self.watch, self.slow) = (None, None, None, None);
+        (self.kill_at, self.give_up_at, self.look_at, self.stuck_at) = (None, None, None, None);
     }
 
     /// Its status is on disk: nobody needs to hold its pidfd, or its zombie.

@@ -18,6 +18,7 @@ impl Task {
             dead: verdict.map(|verdict| Dead { verdict, dir: self.dir(), ends_leftovers: shim }),
             alive,
             remove: self.machine.remove,
+            patient: !alive && self.cx.gc.calm.disturb(),
         };
         self.gc = Some(gc::tend(&self.cx, ask));
     }

@@ -8,7 +8,7 @@ use super::{
     task::{LOOK_AGAIN, REAPED_WITHIN, STARTED_WITHIN, Task},
 };
 use crate::{
-    exit::{Verdict, read_exit},
+    exit::{Verdict, read_exit, read_exit_at_once},
     watch::{self, InitWatch, Ring},
 };
 use sexton_common::{
@@ -130,6 +130,11 @@ impl Task {
             return true;
         }
         let (dir, generation) = (self.dir(), self.held.generation);
+        // Somebody waits for it: not for a thread too.
+        if let Some(record) = read_exit_at_once(&dir, generation) {
+            self.verdict = Some(Box::new(Verdict { record, durable: true }));
+            return true;
+        }
         let name = format!("read the exit record of {}", self.held.id);
         let read = self.cx.tools.blocking.run(name, move || read_exit(&dir, generation)).await;
         let durable = match read {

@@ -219,7 +219,9 @@ impl Task {
     }
 
     pub(super) async fn on_init_death(&mut self, step: Watched) {
-        match rules::on_init_death(step, self.machine.phase, self.is_reaped_by_others(), self.is_foreign()) {
+        // Only that of an orphan counts, and it takes a look into /proc.
+        let by_others = self.machine.phase == Phase::Orphaned && self.is_reaped_by_others();
+        match rules::on_init_death(step, self.machine.phase, by_others, self.is_foreign()) {
             Then::Wait => {}
             Then::GiveReaperTime => self.look_at = Some(Instant::now() + REAPED_WITHIN),
             Then::GiveShimTime => self.look_at = Some(Instant::now() + SHIM_TELLS_WITHIN),

@@ -4,4 +4,4 @@ mod backoff;
 mod record;
 
 pub use backoff::Backoff;
-pub use record::{Verdict, of_death, read_exit, started, write_record};
+pub use record::{Verdict, of_death, read_exit, read_exit_at_once, started, write_record};

@@ -36,6 +36,12 @@ pub fn read_exit(dir: &ContainerDir, generation: u64) -> Result<Option<ExitRecor
     Ok(record)
 }
 
+/// The record on disk where that is memory, whole and of this run; does not block. `None` says nothing: see [`read_exit`].
+#[must_use]
+pub fn read_exit_at_once(dir: &ContainerDir, generation: u64) -> Option<ExitRecord> {
+    durable::read_at_once(&dir.exit()).filter(|record: &ExitRecord| record.generation == generation)
+}
+
 /// The record of a container whose shim cannot write it any more; reads the cgroups' figures, and puts the
 /// record on disk, unless somebody else's is there, which then stands (I1). Blocks on the disk.
 #[must_use]

@@ -1,7 +1,9 @@
 //! Cleaning up after a container, at once or later, and looking whether it is clean.
 
 mod added;
+mod ask;
 mod attempt;
+mod calm;
 mod census;
 mod cgroup_tree;
 mod cgroups;
@@ -32,6 +34,7 @@ mod wake;
 mod ward;
 
 pub use added::tend_durably;
+pub use ask::Ask;
 pub use doomed::is_doomed;
 pub use entries::remove_lasting;
 pub use files::descriptors as beneath;
@@ -40,7 +43,7 @@ pub use grave::bury;
 pub use lingering::{FOR, MARK};
 pub use obstacle::Obstacle;
 pub use scan::{Known, scan};
-pub use service::{Ask, Gc, restore, take_up, tend};
+pub use service::{Gc, restore, take_up, tend};
 pub use shown::shown;
 pub use stranger::estate_of_stranger;
 pub use ward::{Dead, Progress, Ward};

@@ -4,17 +4,17 @@
 //! entry, durable before it is tried again, and is tried again after a back-off, or as soon as what was in the way goes.
 
 use super::{
-    Entries,
+    Ask, Entries,
+    calm::Calm,
     entries::Run,
     figures::Figures,
     lingering::Lingering,
     wake::Sources,
-    ward::{Dead, Progress, Ward, entry},
+    ward::{Progress, Ward, entry},
 };
 use crate::{context::Context, runtimes::Lanes};
 use sexton_common::{
     ContainerId, Layout,
-    cgroup::CgroupDir,
     gc::{Entry, Estate, GcOrigin},
     identity::Presence,
     launch::Launch,
@@ -51,6 +51,8 @@ pub struct Gc {
     pub command_timeout: Duration,
     /// Where its tasks run.
     pub tasks: TaskTracker,
+    /// Whether exits are being told.
+    pub calm: Calm,
     /// Held by whoever adds what is no container of ours: what bears one name becomes one entry.
     pub adding: tokio::sync::Mutex<()>,
     /// Changes when something is not in GC any more: whoever waits for a name tries again.
@@ -76,23 +78,6 @@ impl Shares {
     }
 }
 
-/// What is to be cleaned.
-#[derive(Clone, Debug)]
-pub struct Ask {
-    /// All that is needed for it.
-    pub estate: Estate,
-    /// The cgroups of whoever called its runtime, below which its own may be.
-    pub above: Vec<CgroupDir>,
-    /// Where it comes from.
-    pub origin: GcOrigin,
-    /// Of a container whose exit is known.
-    pub dead: Option<Dead>,
-    /// Of a container that was killed and does not die.
-    pub alive: bool,
-    /// Whether the container is removed once it is clean.
-    pub remove: bool,
-}
-
 impl Gc {
     /// Without entries.
     #[must_use]
@@ -108,6 +93,7 @@ impl Gc {
             lanes,
             command_timeout,
             tasks,
+            calm: Calm::default(),
             adding: tokio::sync::Mutex::new(()),
             gone: watch::channel(0).0,
             wards: Mutex::default(),
@@ -228,9 +214,15 @@ pub fn tend(cx: &Arc<Context>, ask: Ask) -> watch::Receiver<Progress> {
     if new {
         let (cx, cancel) = (cx.clone(), cx.cancel.clone());
         gc.tasks.spawn(async move {
+            let work = async {
+                if ask.patient {
+                    cx.gc.calm.wait().await;
+                }
+                super::tend::work(&cx, &ward).await;
+            };
             tokio::select! {
                 () = cancel.cancelled() => {}
-                () = super::tend::work(&cx, &ward) => cx.gc.gone.send_modify(|count| *count += 1),
+                () = work => cx.gc.gone.send_modify(|count| *count += 1),
             }
         });
     } else {
@@ -286,13 +278,5 @@ async fn remove_late(cx: &Arc<Context>, run: Run) {
     let (gc, id) = (cx.clone(), run.0.clone());
     if let Err(e) = cx.tools.blocking.run("remove an entry", move || gc.gc.entries.remove(&run)).await {
         tracing::warn!(%id, error = %e, "what is left of a clean container in the data directory cannot be removed");
-    }
-}
-
-impl Ask {
-    /// Of what has no container.
-    #[must_use]
-    pub fn of(estate: Estate, origin: GcOrigin) -> Self {
-        Self { estate, above: Vec::new(), origin, dead: None, alive: false, remove: false }
     }
 }

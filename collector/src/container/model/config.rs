@@ -17,9 +17,9 @@ pub enum Act {
 }
 
 /// As `shim/src/watch.rs` and `common/src/durable.rs` have it; `tests/tests/delivery.rs` holds the real shim against it.
-pub const DELIVERY: &[Act] = &[Act::Write, Act::SyncFile, Act::Rename, Act::SyncDir, Act::Reap, Act::Ring];
-const UNSYNCED_FILE: &[Act] = &[Act::Write, Act::Rename, Act::SyncDir, Act::Reap, Act::Ring];
-const UNSYNCED_DIR: &[Act] = &[Act::Write, Act::SyncFile, Act::Rename, Act::Reap, Act::Ring];
+pub const DELIVERY: &[Act] = &[Act::Write, Act::SyncFile, Act::Rename, Act::SyncDir, Act::Ring, Act::Reap];
+const UNSYNCED_FILE: &[Act] = &[Act::Write, Act::Rename, Act::SyncDir, Act::Ring, Act::Reap];
+const UNSYNCED_DIR: &[Act] = &[Act::Write, Act::SyncFile, Act::Rename, Act::Ring, Act::Reap];
 const RING_FIRST: &[Act] = &[Act::Ring, Act::Write, Act::SyncFile, Act::Rename, Act::SyncDir, Act::Reap];
 const REAP_FIRST: &[Act] = &[Act::Reap, Act::Write, Act::SyncFile, Act::Rename, Act::SyncDir, Act::Ring];
 

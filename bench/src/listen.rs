@@ -30,7 +30,6 @@ impl Listener {
         while !matches!(client.receive().unwrap(), Reply::Snapshot { last: true, .. }) {}
         client.set_timeout(None).unwrap();
         let socket = client.as_fd().try_clone_to_owned().unwrap();
-        #[expect(clippy::disallowed_methods, reason = "as many as a scenario has containers")]
         let (tell, heard) = channel();
         let thread = std::thread::spawn(move || {
             while let Ok(reply) = client.receive() {

@@ -12,11 +12,6 @@ impl Samples {
         self.0.push(value);
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// What is said of them; `None` if there are none.
     pub fn summary(&self) -> Option<Summary> {
         let mut sorted = self.0.clone();

@@ -1,22 +1,25 @@
 //! Ctrl-C in the middle of hundreds of containers: what runs is cleaned up, as after any failure.
 
-use nix::sys::signal::{SigSet, Signal};
-use std::sync::atomic::{AtomicBool, Ordering};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    flag,
+};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// From now on SIGINT, SIGTERM and SIGHUP are only noted; the second one ends the process at once. To be called before
-/// there are other threads. Children are not affected: the standard library gives them an empty mask.
+/// From now on SIGINT, SIGTERM and SIGHUP are only noted; the second one ends the process at once. By handlers, which
+/// children do not inherit, as they would a mask.
 pub fn watch() {
-    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
-    signals.thread_block().unwrap();
-    std::thread::spawn(move || {
-        while signals.wait().is_ok() {
-            if INTERRUPTED.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
-            }
-        }
-    });
+    let noted = INTERRUPTED.get_or_init(Arc::default);
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // In this order: the first one finds nothing noted yet.
+        flag::register_conditional_shutdown(signal, 130, Arc::clone(noted)).unwrap();
+        flag::register(signal, Arc::clone(noted)).unwrap();
+    }
 }
 
 /// Whoever is about to begin with something new asks here.
@@ -24,5 +27,6 @@ pub fn watch() {
 /// # Panics
 /// If the user has had enough: everything is then dropped, and so cleaned up.
 pub fn check() {
-    assert!(!INTERRUPTED.load(Ordering::SeqCst), "interrupted");
+    let is_noted = INTERRUPTED.get().is_some_and(|noted| noted.load(Ordering::SeqCst));
+    assert!(!is_noted, "interrupted");
 }

@@ -13,6 +13,7 @@ use sexton_common::{
     identity::Executable,
     launch::{Clean, Mode},
     layout::ContainerDir,
+    restart::RestartPolicy,
     workload::Workload,
 };
 use std::{
@@ -49,12 +50,22 @@ impl Crowd {
     /// If they cannot be made.
     #[must_use]
     pub fn new(node: &Node, running: usize, stopped: usize) -> Self {
+        Self::that_comes_back(node, running, stopped, RestartPolicy::No)
+    }
+
+    /// The same, with a restart policy. Those that have stopped must not come back by it.
+    ///
+    /// # Panics
+    /// If they cannot be made.
+    #[must_use]
+    pub fn that_comes_back(node: &Node, running: usize, stopped: usize, restart: RestartPolicy) -> Self {
         let (processes, pids) = Processes::new(node, running);
         let maker = Maker {
             node,
             shim: ProcessIdentity::of(processes.shim()).unwrap(),
             executable: Executable::of(processes.shim()),
             own: cgroup::own().unwrap(),
+            restart,
             processes: Arc::new(processes),
         };
         let running = pids.into_iter().enumerate().map(|(n, pid)| maker.member(&format!("r{n}"), Some(pid))).collect();
@@ -79,6 +90,7 @@ struct Maker<'a> {
     shim: ProcessIdentity,
     executable: Option<Executable>,
     own: Vec<CgroupDir>,
+    restart: RestartPolicy,
     processes: Arc<Processes>,
 }
 
@@ -95,7 +107,7 @@ impl Maker<'_> {
         // Where runc makes them. They do not exist: nobody is in them, and nothing of them is left to clean.
         let made = |own: &CgroupDir| CgroupDir { hierarchy: own.hierarchy.clone(), dir: own.dir.join(id.as_str()) };
         let cgroups = self.own.iter().map(made).collect();
-        let launch = Launch { cgroups: self.own.clone(), workload: workload.clone(), ..launch };
+        let launch = Launch { cgroups: self.own.clone(), workload: workload.clone(), restart: self.restart, ..launch };
         let init = Init { cgroups, executable: self.executable, workload, ..init };
         let dir = self.node.layout().container(&id);
         fs::create_dir_all(dir.path()).unwrap();

@@ -25,7 +25,7 @@ impl Birth {
         // The moment that is on disk: whoever makes the record, it says the same.
         let started = init.ready;
         let fifo = ExecFifo::of(runtime, &self.plan.id, init.process.pid);
-        match fifo.and_then(|fifo| fifo.open(&pidfd, self.plan.timeout)) {
+        match fifo.and_then(|fifo| fifo.start(&pidfd, self.plan.timeout)) {
             Some(opened) => self.judge(runtime, opened)?,
             None => self.start(runtime)?,
         }

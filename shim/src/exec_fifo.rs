@@ -19,7 +19,6 @@ use std::{
     fs::File,
     io::{self, Read},
     os::fd::{AsFd, AsRawFd, OwnedFd},
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -58,9 +57,8 @@ impl Opened {
 impl ExecFifo {
     /// That of a container whose process is `pid`. `None` where the runtime's `start` may do more than open it, or where that
     /// cannot be seen: other runtimes have other ways, and a script of that name its own.
-    pub fn of(runtime: &Runtime, id: &ContainerId, pid: u32) -> Option<Self> {
-        let runc = runtime.program.file_name()? == "runc" && is_elf(&runtime.program);
-        let dir = runtime.state_dir(id).filter(|_| runc)?;
+    fn of(runtime: &Runtime, id: &ContainerId, pid: u32) -> Option<Self> {
+        let dir = runtime.state_dir(id).filter(|_| is_runc(runtime))?;
         let dir = openat(CWD, &dir, OFlags::PATH | OFlags::DIRECTORY | FLAGS, Mode::empty()).ok()?;
         let file = File::from(openat(&dir, STATE, OFlags::RDONLY | FLAGS, Mode::empty()).ok()?);
         let length = file.metadata().ok()?.len().min(LONGEST_STATE);
@@ -75,14 +73,24 @@ impl ExecFifo {
     ///
     /// Once it is open there is no way back: if nobody reads any more when it says its byte, init dies of that, and nobody might be
     /// left to know. So it is opened by a child, which goes on should we be killed.
-    pub fn start(self, pidfd: &OwnedFd, timeout: Duration) -> Option<io::Result<Opened>> {
+    pub fn start(
+        runtime: &Runtime,
+        id: &ContainerId,
+        pid: u32,
+        pidfd: &OwnedFd,
+        timeout: Duration,
+    ) -> Option<io::Result<Opened>> {
+        if !is_runc(runtime) {
+            return None;
+        }
         let child = match sys::fork() {
             Ok(Some(child)) => child,
             Ok(None) => {
                 // Nobody who waits for the shim to close something waits for it too.
-                sys::close_all_but(&mut [self.dir.as_raw_fd(), pidfd.as_raw_fd()]);
+                sys::close_all_but(&mut [pidfd.as_raw_fd()]);
                 let _ = prctl::set_name("sexton-start");
-                sys::leave(told(self.open(pidfd, timeout).as_ref()))
+                // Here, and not before: what it takes to look leaves nothing in the shim's memory.
+                sys::leave(told(Self::of(runtime, id, pid).and_then(|fifo| fifo.open(pidfd, timeout)).as_ref()))
             }
             Err(e) => return Some(Err(e)),
         };
@@ -164,9 +172,10 @@ fn heard(child: u32, timeout: Duration) -> io::Result<Option<io::Result<Opened>>
     })
 }
 
-fn is_elf(program: &Path) -> bool {
+fn is_runc(runtime: &Runtime) -> bool {
     let mut magic = [0; 4];
-    File::open(program).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\x7fELF"
+    let mut elf = || File::open(&runtime.program).and_then(|mut file| file.read_exact(&mut magic)).is_ok();
+    runtime.program.file_name().is_some_and(|name| name == "runc") && elf() && magic == *b"\x7fELF"
 }
 
 /// Whether runc's state of a container is that of this process, and has no hooks that `start` runs: newer ones run `poststart`
@@ -183,7 +192,11 @@ fn opening_is_all(state: &str, pid: u32) -> bool {
 mod tests {
     use super::*;
     use rustix::fs::mkfifoat;
-    use std::{fs, path::PathBuf, process::Command};
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+        process::Command,
+    };
 
     const STATE: &str = r#"{"id":"a","init_process_pid":77,"config":{"rootfs":"/","Hooks":{"createRuntime":null,"poststart":null,"poststop":null},"labels":["a=\"poststart\":[{\"path\""]}}"#;
 

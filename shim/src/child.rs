@@ -142,6 +142,11 @@ fn become_runtime(
     Ok(execv(program, argv)?)
 }
 
+/// Whether a process is dead within that time.
+pub fn ends(pidfd: &OwnedFd, timeout: Duration) -> io::Result<bool> {
+    wait(pidfd, &mut None, &mut Vec::new(), timeout)
+}
+
 /// Waits until the process is dead; false if that takes too long. Meanwhile keeps what it says.
 fn wait(pidfd: &OwnedFd, ear: &mut Option<OwnedFd>, words: &mut Vec<u8>, timeout: Duration) -> io::Result<bool> {
     // None: so far ahead that the clock cannot tell it.

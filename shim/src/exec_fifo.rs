@@ -1,20 +1,24 @@
-//! runc's exec FIFO: what `runc start` does with it, without a process of its own for that.
+//! runc's exec FIFO: what `runc start` does with it, without executing anything for that.
 //!
 //! What runc has created waits in its open for writing. Once the FIFO is open for reading it says one byte and becomes the user's
 //! program, which closes the writing end. runc calls a container `created` as long as the FIFO has its name.
 
+use crate::{
+    child,
+    sys::{self, Which},
+};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, unlinkat},
     io::Errno,
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
     time::Timespec,
 };
-use sexton_common::{ContainerId, runtime::Runtime};
+use sexton_common::{ContainerId, ExitStatus, runtime::Runtime};
 use std::{
     fs::File,
     io::{self, Read},
-    os::fd::{AsFd, OwnedFd},
-    path::Path,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -22,6 +26,8 @@ const FIFO: &str = "exec.fifo";
 const STATE: &str = "state.json";
 /// A longer state is not looked at. With the system call filters that engines use it has about 100 KiB.
 const LONGEST_STATE: u64 = 4 << 20;
+/// What the child may take longer than it waits.
+const GRACE: Duration = Duration::from_secs(1);
 const FLAGS: OFlags = OFlags::NONBLOCK.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// The FIFO at which one container waits.
@@ -51,9 +57,8 @@ impl Opened {
 impl ExecFifo {
     /// That of a container whose process is `pid`. `None` where the runtime's `start` may do more than open it, or where that
     /// cannot be seen: other runtimes have other ways, and a script of that name its own.
-    pub fn of(runtime: &Runtime, id: &ContainerId, pid: u32) -> Option<Self> {
-        let runc = runtime.program.file_name()? == "runc" && is_elf(&runtime.program);
-        let dir = runtime.state_dir(id).filter(|_| runc)?;
+    fn of(runtime: &Runtime, id: &ContainerId, pid: u32) -> Option<Self> {
+        let dir = runtime.state_dir(id).filter(|_| is_runc(runtime))?;
         let dir = openat(CWD, &dir, OFlags::PATH | OFlags::DIRECTORY | FLAGS, Mode::empty()).ok()?;
         let file = File::from(openat(&dir, STATE, OFlags::RDONLY | FLAGS, Mode::empty()).ok()?);
         let length = file.metadata().ok()?.len().min(LONGEST_STATE);
@@ -64,8 +69,35 @@ impl ExecFifo {
     }
 
     /// Starts the container, whose process `pidfd` is. `None` if there is nothing to open, or nobody to wait for any more: nothing
-    /// was done then. Else there is no way back: a process that finds nobody reading any more when it says its byte dies of that.
-    pub fn open(self, pidfd: impl AsFd, timeout: Duration) -> Option<io::Result<Opened>> {
+    /// was done then.
+    ///
+    /// Once it is open there is no way back: if nobody reads any more when it says its byte, init dies of that, and nobody might be
+    /// left to know. So it is opened by a child, which goes on should we be killed.
+    pub fn start(
+        runtime: &Runtime,
+        id: &ContainerId,
+        pid: u32,
+        pidfd: &OwnedFd,
+        timeout: Duration,
+    ) -> Option<io::Result<Opened>> {
+        if !is_runc(runtime) {
+            return None;
+        }
+        let child = match sys::fork() {
+            Ok(Some(child)) => child,
+            Ok(None) => {
+                // Nobody who waits for the shim to close something waits for it too.
+                sys::close_all_but(&mut [pidfd.as_raw_fd()]);
+                let _ = prctl::set_name("sexton-start");
+                // Here, and not before: what it takes to look leaves nothing in the shim's memory.
+                sys::leave(told(Self::of(runtime, id, pid).and_then(|fifo| fifo.open(pidfd, timeout)).as_ref()))
+            }
+            Err(e) => return Some(Err(e)),
+        };
+        heard(child, timeout.saturating_add(GRACE)).unwrap_or_else(|e| Some(Err(e)))
+    }
+
+    fn open(&self, pidfd: impl AsFd, timeout: Duration) -> Option<io::Result<Opened>> {
         let alive = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(0);
         let there = openat(&self.dir, FIFO, OFlags::PATH | FLAGS, Mode::empty()).and_then(fstat).ok()?;
         if !alive || FileType::from_raw_mode(there.st_mode) != FileType::Fifo {
@@ -112,9 +144,38 @@ impl ExecFifo {
     }
 }
 
-fn is_elf(program: &Path) -> bool {
+/// What the child ends with.
+fn told(came: Option<&io::Result<Opened>>) -> u8 {
+    match came {
+        Some(Ok(Opened::Begun)) => 0,
+        Some(Ok(Opened::Dead)) => 1,
+        Some(Ok(Opened::Late)) => 2,
+        None => 3,
+        Some(Err(_)) => 4,
+    }
+}
+
+/// What it told; if it does not end it is killed. Not reaped, its number is its own.
+fn heard(child: u32, timeout: Duration) -> io::Result<Option<io::Result<Opened>>> {
+    let pid = i32::try_from(child).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+    if !child::ends(&pidfd, timeout)? {
+        kill_process(pid, Signal::KILL)?;
+        child::ends(&pidfd, GRACE)?;
+    }
+    Ok(match sys::reap(Which::Pid(child))?.map(|dead| dead.status) {
+        Some(ExitStatus::Code(0)) => Some(Ok(Opened::Begun)),
+        Some(ExitStatus::Code(1)) => Some(Ok(Opened::Dead)),
+        Some(ExitStatus::Code(3)) => None,
+        Some(ExitStatus::Code(4)) => Some(Err(io::Error::other("it cannot be read"))),
+        _ => Some(Ok(Opened::Late)),
+    })
+}
+
+fn is_runc(runtime: &Runtime) -> bool {
     let mut magic = [0; 4];
-    File::open(program).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\x7fELF"
+    let mut elf = || File::open(&runtime.program).and_then(|mut file| file.read_exact(&mut magic)).is_ok();
+    runtime.program.file_name().is_some_and(|name| name == "runc") && elf() && magic == *b"\x7fELF"
 }
 
 /// Whether runc's state of a container is that of this process, and has no hooks that `start` runs: newer ones run `poststart`
@@ -130,11 +191,12 @@ fn opening_is_all(state: &str, pid: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::{
-        fs::mkfifoat,
-        process::{Pid, PidfdFlags, pidfd_open},
+    use rustix::fs::mkfifoat;
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+        process::Command,
     };
-    use std::{fs, os::fd::AsRawFd, path::PathBuf, process::Command};
 
     const STATE: &str = r#"{"id":"a","init_process_pid":77,"config":{"rootfs":"/","Hooks":{"createRuntime":null,"poststart":null,"poststop":null},"labels":["a=\"poststart\":[{\"path\""]}}"#;
 

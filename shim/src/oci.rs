@@ -24,8 +24,7 @@ impl Birth {
         }
         // The moment that is on disk: whoever makes the record, it says the same.
         let started = init.ready;
-        let fifo = ExecFifo::of(runtime, &self.plan.id, init.process.pid);
-        match fifo.and_then(|fifo| fifo.open(&pidfd, self.plan.timeout)) {
+        match ExecFifo::start(runtime, &self.plan.id, init.process.pid, &pidfd, self.plan.timeout) {
             Some(opened) => self.judge(runtime, opened)?,
             None => self.start(runtime)?,
         }

@@ -206,6 +206,29 @@ fn what_is_stuck_before_its_start_has_a_deadline() {
     node.finish();
 }
 
+/// Launches what is stopped between create and start; `meanwhile` is called with its pid and the shim's once it is being started.
+fn stopped_meanwhile(node: &Node, bundle: &Path, meanwhile: impl FnOnce(u32, u32)) -> Ended {
+    let id = node.id("a");
+    let stopped = node.dir().join("stopped");
+    let after = format!("kill -STOP $1; echo $1 > {0}.new; mv {0}.new {0}", stopped.display());
+    let program = runtime(node, "runc", "runc", &binaries::runc(), Some(&after));
+    let ended = std::thread::scope(|scope| {
+        let shim = scope.spawn(|| shim(node, &id, bundle, &program));
+        wait_for("the stopped process", LONG, || stopped.exists());
+        let launch = durable::read::<Launch>(&node.layout().container(&id).launch()).unwrap().unwrap();
+        let starts = |pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "sexton-start\n");
+        wait_for("the start", LONG, || proc::children(launch.shim.pid).into_iter().any(starts));
+        meanwhile(fs::read_to_string(&stopped).unwrap().trim().parse().unwrap(), launch.shim.pid);
+        shim.join().unwrap()
+    });
+    assert_eq!(calls(&program, "start"), 0);
+    ended
+}
+
+fn go_on(pid: u32) {
+    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::CONT).unwrap();
+}
+
 /// Whoever goes on within the deadline is started.
 #[test]
 fn what_was_stopped_for_a_while_is_started() {
@@ -213,23 +236,33 @@ fn what_was_stopped_for_a_while_is_started() {
         return;
     }
     let node = Node::bare();
-    let id = node.id("a");
     let bundle = Bundle::new(&node, "a").sh("exit 5").write();
-    let stopped = node.dir().join("stopped");
-    let after = format!("kill -STOP $1; echo $1 > {0}.new; mv {0}.new {0}", stopped.display());
-    let program = runtime(&node, "runc", "runc", &binaries::runc(), Some(&after));
-    let launched = std::thread::scope(|scope| {
-        let shim = scope.spawn(|| launched(&shim(&node, &id, &bundle, &program).ok()));
-        wait_for("the stopped process", LONG, || stopped.exists());
-        let launch = durable::read::<Launch>(&node.layout().container(&id).launch()).unwrap().unwrap();
-        let fifo = node.runtime_root().join(id.as_str()).join("exec.fifo").display().to_string();
-        wait_for("the start", LONG, || proc::descriptors(launch.shim.pid).contains_key(&fifo));
-        let pid = fs::read_to_string(&stopped).unwrap().trim().parse().ok().and_then(Pid::from_raw).unwrap();
-        kill_process(pid, Signal::CONT).unwrap();
-        shim.join().unwrap()
+    let launched = launched(&stopped_meanwhile(&node, &bundle, |pid, _| go_on(pid)).ok());
+    assert_eq!(ended(&node, &node.id("a"), launched.shim_pid), ExitStatus::Code(5));
+    node.finish();
+}
+
+/// What has begun to be started when the shim is killed is started, not torn.
+#[test]
+fn a_start_goes_on_without_its_shim() {
+    if skipped() {
+        return;
+    }
+    let node = Node::bare();
+    let id = node.id("a");
+    let bundle = Bundle::new(&node, "a").sleeping().write();
+    let told = stopped_meanwhile(&node, &bundle, |pid, shim| {
+        proc::kill(shim);
+        wait_for("the shim's end", LONG, || proc::is_dead(shim));
+        go_on(pid);
     });
-    assert_eq!(calls(&program, "start"), 0);
-    assert_eq!(ended(&node, &id, launched.shim_pid), ExitStatus::Code(5));
+    assert_eq!(told.code(), 125, "{told:?}");
+    let fifo = node.runtime_root().join(id.as_str()).join("exec.fifo");
+    wait_for("the start", LONG, || !fifo.exists());
+    let state = run(&mut node.runc("state", &[id.as_str()])).ok().json();
+    assert_eq!(state["status"], "running");
+    let _ = run(&mut node.runc("delete", &["--force", id.as_str()])).ok();
+    fs::remove_dir_all(node.layout().container(&id).path()).unwrap();
     node.finish();
 }
 

@@ -12,6 +12,11 @@ impl Samples {
         self.0.push(value);
     }
 
+    /// Each less than it was by `value`.
+    pub fn above(&self, value: f64) -> Self {
+        self.0.iter().map(|sample| sample - value).collect()
+    }
+
     /// What is said of them; `None` if there are none.
     pub fn summary(&self) -> Option<Summary> {
         let mut sorted = self.0.clone();

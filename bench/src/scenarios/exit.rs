@@ -34,6 +34,8 @@ const EVENTS: &str = "sexton events";
 const FILE: &str = "conmon: exit file";
 const CTR: &str = "ctr events";
 const WHAT: &str = "exit to subscriber";
+/// What of it is the contestant's own doing: the median of the floor is taken away.
+const ABOVE: &str = "the same above the floor";
 const IDLE: &str = "idle";
 /// Whose exits have idle neighbours of the same engine's, besides all the others'.
 const NEIGHBOURS: [Kind; 3] = [Kind::Sexton, Kind::Conmon, Kind::Containerd];
@@ -112,6 +114,16 @@ fn compared(plan: &Plan, scenario: &mut Scenario, case: &str, fleets: &[Fleet], 
         scenario.compare(WHAT, case, Stat::Median, ours, theirs, Some(aim));
     }
     scenario.compare(WHAT, case, Stat::Median, EVENTS, CTR, None);
+    let floor =
+        contestants.iter().find(|contestant| contestant.told == FLOOR).and_then(|floor| floor.samples.summary());
+    if let Some(floor) = floor {
+        for Contestant { told, samples, .. } in contestants.iter().filter(|contestant| contestant.told != FLOOR) {
+            scenario.row(ABOVE, case, told, Unit::Ms, &samples.above(floor.median));
+        }
+        for (ours, theirs) in [(API, FILE), (API, CTR), (FIFO, FILE), (EVENTS, CTR)] {
+            scenario.compare(ABOVE, case, Stat::Median, ours, theirs, None);
+        }
+    }
     for (ours, theirs) in [(API, FILE), (API, CTR)] {
         scenario.compare(WHAT, case, Stat::P99, ours, theirs, None);
     }

@@ -45,13 +45,16 @@ mod tests {
     use super::*;
     use tokio::time::advance;
 
+    /// Timers go by whole milliseconds.
+    const SOON: Duration = Duration::from_millis(2);
+
     #[tokio::test(start_paused = true)]
     async fn who_ends_alone_is_cleaned_at_once() {
         let calm = Calm::default();
         assert!(!calm.disturb());
         advance(QUIET).await;
         assert!(!calm.disturb());
-        advance(QUIET / 2).await;
+        advance(SOON).await;
         assert!(calm.disturb(), "not alone");
     }
 
@@ -61,12 +64,12 @@ mod tests {
         calm.disturb();
         let many = async {
             for _ in 0..20 {
-                sleep_until(Instant::now() + QUIET / 2).await;
+                sleep_until(Instant::now() + SOON).await;
                 assert!(calm.disturb());
             }
         };
         tokio::join!(many, calm.wait());
-        assert_eq!(begun.elapsed().as_millis(), (QUIET / 2 * 20 + QUIET).as_millis());
+        assert_eq!(begun.elapsed(), SOON * 20 + QUIET);
     }
 
     #[tokio::test(start_paused = true)]
@@ -75,7 +78,7 @@ mod tests {
         calm.disturb();
         let ever = async {
             loop {
-                sleep_until(Instant::now() + QUIET / 2).await;
+                sleep_until(Instant::now() + SOON).await;
                 calm.disturb();
             }
         };

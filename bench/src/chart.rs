@@ -1,23 +1,30 @@
 //! A scenario's picture: a bar for each median, a whisker to p99.
 
-use crate::report::{Row, Scenario};
+use crate::{
+    report::{Row, Scenario},
+    summary::Summary,
+};
 use plotters::prelude::*;
 
 const WIDTH: u32 = 960;
 /// Of one bar, of a panel's title and axis, in pixels.
 const BAR: u32 = 22;
 const AROUND: u32 = 86;
-const NAMES: u32 = 330;
+/// Of one letter of a name, about; and what all names together may take.
+const LETTER: usize = 7;
+const NAMES: std::ops::RangeInclusive<usize> = 120..=480;
+const LEGEND: &str = "bar: the median; line: to p99; green: Sexton";
 
 /// SVG; one panel for each thing that was measured, one bar for each contestant and case.
 pub fn draw(scenario: &Scenario) -> String {
     let panels = panels(scenario);
-    let height = 40 + panels.iter().map(|rows| panel_height(rows)).sum::<u32>();
+    let height = 64 + panels.iter().map(|rows| panel_height(rows)).sum::<u32>();
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
         root.fill(&WHITE).unwrap();
-        let mut rest = root.titled(&scenario.name, ("sans-serif", 22)).unwrap();
+        let rest = root.titled(&scenario.name, ("sans-serif", 22)).unwrap();
+        let mut rest = rest.titled(LEGEND, ("sans-serif", 13).into_font().color(&BLACK.mix(0.6))).unwrap();
         for rows in panels {
             let (panel, below) = rest.split_vertically(panel_height(&rows));
             bars(&panel, &rows);
@@ -53,11 +60,13 @@ fn bars(area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>, rows: &[&Row
             case => format!("{}, {case}", row.contestant),
         })
         .collect();
+    let letters = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let wide = u32::try_from((letters * LETTER + 20).clamp(*NAMES.start(), *NAMES.end())).unwrap();
     let mut builder = ChartBuilder::on(area);
     let (what, unit) = (&rows[0].what, rows[0].unit);
     let logarithmic = least.is_finite() && most / least > 50.0;
     let title = format!("{what}{}{}", suffix(unit.name()), if logarithmic { ", logarithmic" } else { "" });
-    builder.caption(title, ("sans-serif", 16)).margin(8).x_label_area_size(26).y_label_area_size(NAMES);
+    builder.caption(title, ("sans-serif", 16)).margin(8).x_label_area_size(26).y_label_area_size(wide);
     let count = i32::try_from(rows.len()).unwrap();
     // Bars from the top down, in the rows' order.
     let place = |index: usize| f64::from(count) - 1.0 - index as f64;
@@ -72,6 +81,8 @@ fn bars(area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>, rows: &[&Row
             chart
                 .configure_mesh()
                 .disable_y_mesh()
+                .x_max_light_lines(1)
+                .label_style(("sans-serif", 13))
                 .y_labels(mesh_labels)
                 .y_label_formatter(&label)
                 .x_label_formatter(&|x: &f64| short(*x))
@@ -84,19 +95,34 @@ fn bars(area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>, rows: &[&Row
                     Rectangle::new([($floor, y - 0.32), (end, y + 0.32)], colour(&row.contestant).filled())
                 }))
                 .unwrap();
+            let line = BLACK.stroke_width(2);
+            let whiskers = rows.iter().enumerate().filter(|(_, row)| row.summary.n > 1).flat_map(|(index, row)| {
+                let (y, from) = (place(index), row.summary.median.max($floor));
+                let to = row.summary.p99.max(from);
+                [PathElement::new([(from, y), (to, y)], line), PathElement::new([(to, y - 0.16), (to, y + 0.16)], line)]
+            });
+            chart.draw_series(whiskers).unwrap();
             chart
-                .draw_series(rows.iter().enumerate().filter(|(_, row)| row.summary.n > 1).map(|(index, row)| {
-                    let (y, from) = (place(index), row.summary.median.max($floor));
-                    PathElement::new([(from, y), (row.summary.p99.max(from), y)], BLACK)
+                .draw_series(rows.iter().enumerate().map(|(index, row)| {
+                    let end = row.summary.median.max($floor);
+                    let end = if row.summary.n > 1 { row.summary.p99.max(end) } else { end };
+                    let words = match row.summary {
+                        Summary { n: 1, median, .. } => row.unit.show(median),
+                        Summary { median, p99, .. } => {
+                            format!("{} (p99 {})", row.unit.show(median), row.unit.show(p99))
+                        }
+                    };
+                    EmptyElement::at((end, place(index))) + Text::new(words, (6, -6), ("sans-serif", 12))
                 }))
                 .unwrap();
         }};
     }
     if logarithmic {
         let floor = least / 2.0;
-        draw_on!((floor..most * 1.2).log_scale(), floor);
+        // Room for the number behind the longest line.
+        draw_on!((floor..most * (most / floor).powf(0.3)).log_scale(), floor);
     } else {
-        draw_on!(0.0..(most * 1.1).max(f64::MIN_POSITIVE), 0.0);
+        draw_on!(0.0..(most * 1.3).max(f64::MIN_POSITIVE), 0.0);
     }
 }
 
@@ -109,11 +135,34 @@ fn short(x: f64) -> String {
         x if x >= 1e6 => format!("{:.0}M", x / 1e6),
         x if x >= 10_000.0 => format!("{:.0}k", x / 1e3),
         x if x >= 10.0 || x == 0.0 => format!("{x:.0}"),
-        x => format!("{x:.2}"),
+        x => format!("{x:.2}").trim_end_matches('0').trim_end_matches('.').to_owned(),
     }
 }
 
 /// Ours stand out.
 fn colour(contestant: &str) -> RGBColor {
     if contestant.contains("sexton") { RGBColor(0x2f, 0x6f, 0x4f) } else { RGBColor(0xa8, 0xb0, 0xb8) }
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{report::Unit, summary::Samples};
+
+    /// Few and many orders of magnitude, one value and many, nothing at all.
+    #[test]
+    fn whatever_was_measured_everybody_is_named_with_his_figure() {
+        let mut scenario = Scenario::new("exit", "");
+        let many: Samples = (1..=100).map(f64::from).collect();
+        scenario.row("latency", "idle", "sexton", Unit::Ms, &many);
+        scenario.row("latency", "idle", "somebody with a rather long name of his own, twice", Unit::Ms, &many);
+        scenario.value("latency", "idle", "quick", Unit::Ms, 0.01);
+        scenario.value("memory", "", "sexton-shim", Unit::Kib, 42.0);
+        scenario.value("lost", "", "sexton", Unit::Count, 0.0);
+        let svg = draw(&scenario);
+        for words in ["sexton, idle", "twice, idle", "sexton-shim", "50.0 ms (p99 99.0 ms)", "42.0 KiB", "logarithmic"]
+        {
+            assert!(svg.contains(words), "{words}: {svg}");
+        }
+        assert!(draw(&Scenario::new("skipped", "")).contains("skipped"));
+    }
 }

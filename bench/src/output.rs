@@ -56,6 +56,7 @@ fn cells(scenario: &Scenario, ratio: &Ratio) -> [String; 9] {
 /// Three digits that matter.
 fn shown(ratio: f64) -> String {
     match ratio {
+        r if r >= 1e6 => "∞".to_owned(),
         r if r >= 100.0 => format!("{r:.0}"),
         r if r >= 0.995 => format!("{r:.2}"),
         r if r >= 0.0995 => format!("{r:.3}"),

@@ -156,8 +156,8 @@ impl Scenario {
             unit,
             our_value,
             their_value,
-            // Nothing against nothing is the same.
-            ratio: if our_value == their_value { 1.0 } else { our_value / their_value },
+            // Nothing against nothing is the same; something against nothing is finite, as all numbers of JSON are.
+            ratio: if our_value == their_value { 1.0 } else { (our_value / their_value).clamp(f64::MIN, f64::MAX) },
             at_most,
         });
     }

@@ -1,5 +1,6 @@
 //! The map from container to task, and nothing else.
 
+mod glance;
 mod looks;
 mod ready;
 mod search;
@@ -39,6 +40,7 @@ pub struct Overseer {
     map: Mutex<HashMap<ContainerId, Handle>>,
     looked: watch::Sender<ready::Looked>,
     readers: search::Readers,
+    awaited: glance::Awaited,
     killed: Mutex<looks::Pace>,
     /// Containers that come back.
     pub instances: Instances,
@@ -73,7 +75,16 @@ impl Overseer {
                 clock: Stamp::now,
             };
             let instances = Instances::new(around, found);
-            Self { cx, tasks, map: Mutex::default(), looked, readers, killed: Mutex::default(), instances }
+            Self {
+                cx,
+                tasks,
+                map: Mutex::default(),
+                looked,
+                readers,
+                awaited: Default::default(),
+                killed: Mutex::default(),
+                instances,
+            }
         })
     }
 

@@ -7,7 +7,7 @@ use crate::{
 };
 use serde::Serialize;
 use sexton_common::wire::Reply;
-use std::io;
+use std::{io, sync::Arc};
 
 /// A part of a list is at most about this long, so that with the largest container it stays within a frame.
 const PART: usize = 32 * 1024;
@@ -39,7 +39,7 @@ pub async fn send_list<T: Serialize>(
 ///
 /// # Errors
 /// If the client is gone.
-pub async fn subscribe(overseer: &Overseer, connection: &mut Connection, since: Option<u64>) -> io::Result<()> {
+pub async fn subscribe(overseer: &Arc<Overseer>, connection: &mut Connection, since: Option<u64>) -> io::Result<()> {
     overseer.ready().await;
     overseer.look_around(None).await;
     let board = &overseer.cx.board;

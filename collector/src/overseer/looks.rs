@@ -1,7 +1,10 @@
 //! Looking at what no bell rings for, when somebody asks.
 
 use super::Overseer;
-use crate::{board::Shown, container::Message, gc};
+use crate::{
+    container::{Message, waits_for_start},
+    gc,
+};
 use sexton_common::{ContainerId, Init, durable, wire::State};
 use std::{
     sync::{Arc, PoisonError},
@@ -53,19 +56,19 @@ impl Pace {
 impl Overseer {
     /// Looks at what no bell rings for, when somebody asks: created containers that somebody else has
     /// started, and those whose shim could not announce them. All of them, or `only` one.
-    pub async fn look_around(&self, only: Option<&ContainerId>) {
-        let unstarted = |shown: &Shown| matches!(shown.state, State::Created | State::Creating);
-        let board = &self.cx.board;
-        for (id, state) in board.all_or(only, |id, shown| unstarted(shown).then(|| (id.clone(), shown.state))) {
-            let message = match state {
-                State::Creating => Some(Message::LookForInit),
-                _ => (self.waits_for_start(&id).await == Some(false)).then_some(Message::SeenStarted),
-            };
-            // A full mailbox has it looked at soon enough.
-            if let (Some(message), Some(mailbox)) = (message, self.mailbox(&id)) {
-                let _ = mailbox.try_send(message);
-            }
+    pub async fn look_around(self: &Arc<Self>, only: Option<&ContainerId>) {
+        let in_state = |wanted| {
+            let board = &self.cx.board;
+            board.all_or(only, move |id, shown| (shown.state == wanted).then(|| (id.clone(), ())))
+        };
+        for (id, ()) in in_state(State::Creating) {
+            self.pass_on(&id, Some(Message::LookForInit));
         }
+        self.glance("look whether somebody has started", in_state(State::Created), |(), dir| {
+            let launch = durable::read(&dir.launch()).ok().flatten()?;
+            (waits_for_start(&launch, dir) == Some(false)).then_some(Message::SeenStarted)
+        })
+        .await;
         // The tasks come first; what they find is on the board then.
         tokio::task::yield_now().await;
     }
@@ -89,7 +92,7 @@ impl Overseer {
         self.look(only).await;
     }
 
-    async fn look_later(&self, mut next: Instant) {
+    async fn look_later(self: &Arc<Self>, mut next: Instant) {
         loop {
             tokio::select! {
                 () = self.cx.cancel.cancelled() => return,
@@ -112,46 +115,25 @@ impl Overseer {
         }
     }
 
-    async fn look(&self, only: Option<&ContainerId>) {
+    async fn look(self: &Arc<Self>, only: Option<&ContainerId>) {
         let alive = self.cx.board.all_or(only, |id, shown| {
             let alive = matches!(shown.state, State::Created | State::Running | State::Orphaned | State::Paused);
-            Some((id.clone(), shown.state, shown.pid.filter(|_| alive)?))
+            Some((id.clone(), (shown.state, shown.pid.filter(|_| alive)?)))
         });
-        let layout = self.cx.layout.clone();
-        let look = move || {
-            let news = |id: &ContainerId, state, pid| {
-                if gc::is_doomed(pid) {
-                    return Some(Message::SeenKilled);
-                }
-                let init: Init = durable::read(&layout.container(id).init()).ok().flatten()?;
-                let paused = state == State::Paused;
-                (state != State::Created && gc::is_frozen(&init.cgroups) != paused).then_some(Message::LookAtFreezer)
-            };
-            alive
-                .into_iter()
-                .filter_map(|(id, state, pid)| news(&id, state, pid).map(|news| (id, news)))
-                .collect::<Vec<_>>()
-        };
         let begun = Instant::now();
-        let news = self.cx.tools.blocking.run("look for what was killed or frozen", look).await;
+        self.glance("look what was done to", alive, |(state, pid), dir| {
+            if gc::is_doomed(pid) {
+                return Some(Message::SeenKilled);
+            }
+            let init: Init = durable::read(&dir.init()).ok().flatten()?;
+            let paused = state == State::Paused;
+            (state != State::Created && gc::is_frozen(&init.cgroups) != paused).then_some(Message::LookAtFreezer)
+        })
+        .await;
         if only.is_none() {
             self.killed.lock().unwrap_or_else(PoisonError::into_inner).took(begun.elapsed());
         }
-        for (id, message) in news {
-            if let Some(mailbox) = self.mailbox(&id) {
-                let _ = mailbox.try_send(message);
-            }
-        }
         // The tasks come first; what they find is on the board then.
         tokio::task::yield_now().await;
-    }
-
-    async fn waits_for_start(&self, id: &ContainerId) -> Option<bool> {
-        let dir = self.cx.layout.container(id);
-        let waits = move || {
-            let launch = durable::read(&dir.launch()).ok().flatten()?;
-            crate::container::waits_for_start(&launch, &dir)
-        };
-        self.cx.tools.blocking.run(format!("look at {id}"), waits).await
     }
 }

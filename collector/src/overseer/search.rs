@@ -43,6 +43,11 @@ impl Readers {
         self.at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// For one thread, if there is one.
+    pub(super) fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        self.permits.clone().try_acquire_owned().ok()
+    }
+
     fn begin(&self, id: &ContainerId) -> bool {
         let mut at = self.at();
         let readers = at.entry(id.clone()).or_default();

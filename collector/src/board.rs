@@ -240,6 +240,11 @@ impl Board {
         self.lock().get(id)
     }
 
+    /// Looks at each, which must not take long.
+    pub fn each(&self, mut look: impl FnMut(&ContainerId, &Shown)) {
+        self.lock().containers.iter().for_each(|(id, shown)| look(id, shown));
+    }
+
     /// What `look`, which must not take long, says of each.
     pub fn those<T>(&self, look: impl FnMut(&ContainerId, &Shown) -> Option<T>) -> Vec<T> {
         self.all_or(None, look)

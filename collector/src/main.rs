@@ -18,6 +18,7 @@ mod instance;
 mod keeper;
 mod launch;
 mod logging;
+mod mailbox;
 mod node;
 mod notify;
 mod orphans;

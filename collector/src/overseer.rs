@@ -7,9 +7,10 @@ mod search;
 
 use crate::{
     backend::Shims,
-    container::{Answer, Facts, Mailbox, Message, Phase, Post, Task, Wish, WishKind, is_of, no_such},
+    container::{Answer, Facts, Message, Phase, Task, Wish, WishKind, is_of, no_such},
     context::Context,
     instance::{Around, Disk, Found, Instances, Rules},
+    mailbox::{Mailbox, Post},
     store::Name,
 };
 use sexton_common::{
@@ -52,7 +53,7 @@ const UNDONE_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 struct Handle {
     generation: u64,
-    mailbox: Mailbox,
+    mailbox: Mailbox<Message>,
 }
 
 impl Overseer {
@@ -199,7 +200,7 @@ impl Overseer {
         }
     }
 
-    fn mailbox(&self, id: &ContainerId) -> Option<Mailbox> {
+    fn mailbox(&self, id: &ContainerId) -> Option<Mailbox<Message>> {
         self.map().get(id).map(|handle| handle.mailbox.clone())
     }
 

@@ -16,7 +16,6 @@ mod machine;
 #[cfg(test)]
 mod model;
 mod pause;
-mod post;
 mod rules;
 mod task;
 mod unstarted;
@@ -26,7 +25,6 @@ mod wish;
 pub use facts::{Facts, is_anothers, is_of, quarantine, waits_for_start};
 pub use held::Both;
 pub use machine::Phase;
-pub use post::{Mailbox, Post};
 pub use task::Task;
 pub use wish::{Answer, Wish, WishKind, no_such};
 

@@ -4,7 +4,7 @@
 //! (`act.rs`). One thing at a time: commands on one container are serial (I7).
 
 use super::{
-    Both, Facts, Message, Post,
+    Both, Facts, Message,
     answer::Awaited,
     event::Event,
     happened::Happened,
@@ -19,6 +19,7 @@ use crate::{
     context::Context,
     exit::Verdict,
     gc::Progress,
+    mailbox::Post,
     surplus::Member,
     watch::{Fifo, InitWatch, Watched},
 };
@@ -84,12 +85,12 @@ pub struct Task {
     pub(super) freeze: Option<Box<Freeze>>,
     /// How far cleaning it has come.
     pub(super) gc: Option<watch::Receiver<Progress>>,
-    pub(super) inbox: Post,
+    pub(super) inbox: Post<Message>,
 }
 
 impl Task {
     /// A task for these facts, watching already. Quick: descriptors are opened, nothing is waited for.
-    pub fn new(cx: Arc<Context>, facts: Facts, pidfd: Option<OwnedFd>, post: Post) -> Self {
+    pub fn new(cx: Arc<Context>, facts: Facts, pidfd: Option<OwnedFd>, post: Post<Message>) -> Self {
         let remove = facts.launch.auto_remove || cx.gc.was_to_be_removed(&facts.launch);
         let on_shim_death = facts.launch.on_shim_death;
         let held = Held::new(&cx.packer, (facts.launch, facts.init));

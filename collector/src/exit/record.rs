@@ -30,7 +30,9 @@ pub struct Verdict {
 pub fn read_exit(dir: &ContainerDir, generation: u64) -> Result<Option<ExitRecord>, ReadError> {
     let record: Option<ExitRecord> = durable::read(&dir.exit())?;
     let record = record.filter(|record| record.generation == generation);
-    if let (Some(record), Err(e)) = (&record, durable::sync_parent(&dir.exit())) {
+    if let Some(record) = &record
+        && let Err(e) = durable::sync_parent(&dir.exit())
+    {
         tracing::error!(id = %record.id, error = %e, "the exit record is there, but may not outlast a power cut");
     }
     Ok(record)

@@ -32,6 +32,7 @@ mod simulated;
 mod task;
 mod users;
 
+pub use crate::mailbox::MAILBOX;
 pub use book::{Disk, Found};
 pub use order::{Go, Order};
 pub use policy::*;
@@ -41,9 +42,6 @@ use sexton_common::{
     ContainerId,
     wire::{ApiError, ErrorCode},
 };
-
-/// How many orders wait for one container; past that a client hears "busy" (I7).
-pub const MAILBOX: usize = 32;
 
 fn busy(id: &ContainerId) -> ApiError {
     ApiError::new(ErrorCode::Busy, format!("container {id} is busy: too many requests wait for it; try again"))

@@ -1,13 +1,14 @@
 //! The map from container to instance, and what clients may order.
 
 use super::{
-    MAILBOX, Order, Rules,
+    Order, Rules,
     book::{Book, Found},
     task::Task,
 };
 use crate::{
     backend::{Backend, Doing},
     board::Board,
+    mailbox::{Mailbox, Post},
 };
 use sexton_common::{
     ContainerId, Stamp, WallTime,
@@ -24,7 +25,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc::error::TrySendError, oneshot, watch},
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -84,7 +85,7 @@ impl Around {
 #[derive(Debug)]
 pub struct Instances {
     around: Arc<Around>,
-    map: Arc<Mutex<HashMap<ContainerId, mpsc::Sender<Order>>>>,
+    map: Arc<Mutex<HashMap<ContainerId, Mailbox<Order>>>>,
     /// Of an earlier collector, until it is known whether their runs are there.
     found: Mutex<HashMap<ContainerId, Instance>>,
     /// Those whose instance could not be read.
@@ -100,7 +101,7 @@ impl Instances {
         Self { around: Arc::new(around), map: Arc::default(), found: Mutex::new(instances), spoilt }
     }
 
-    fn map(&self) -> MutexGuard<'_, HashMap<ContainerId, mpsc::Sender<Order>>> {
+    fn map(&self) -> MutexGuard<'_, HashMap<ContainerId, Mailbox<Order>>> {
         self.map.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -174,7 +175,7 @@ impl Instances {
     /// Its order back, if there is one already.
     fn spawn(&self, instance: Instance, found: bool, first: Option<Order>) -> Option<Option<Order>> {
         let id = instance.id.clone();
-        let (orders, inbox) = mpsc::channel(MAILBOX);
+        let (orders, inbox) = Post::new();
         {
             let mut map = self.map();
             if map.get(&id).is_some_and(|orders| !orders.is_closed()) {
@@ -190,7 +191,7 @@ impl Instances {
         self.around.tasks.spawn(async move {
             task.run(first).await;
             let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
-            if map.get(&id).is_some_and(|there| there.same_channel(&orders)) {
+            if map.get(&id).is_some_and(|there| there.is(&orders)) {
                 map.remove(&id);
             }
         });
@@ -244,10 +245,10 @@ impl Instances {
         let Some(orders) = self.map().get(id).cloned() else { return Ok(None) };
         match orders.try_send(order) {
             Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => {
+            Err(TrySendError::Full(_)) => {
                 return Err(super::busy(id));
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => return Ok(None),
+            Err(TrySendError::Closed(_)) => return Ok(None),
         }
         self.answer(answer).await
     }

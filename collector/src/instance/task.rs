@@ -12,15 +12,18 @@ use super::{
     reconcile::{Step, reconcile},
     shown,
 };
-use crate::backend::{Backend, Doing, Seen};
+use crate::{
+    backend::{Backend, Doing, Seen},
+    mailbox::Post,
+};
 use sexton_common::{
     instance::Instance,
     wire::{ApiError, ErrorCode, EventKind, Launched},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
-    time::timeout,
+    sync::{oneshot, watch},
+    time::{Instant, sleep_until, timeout},
 };
 
 /// The first pause after what is nobody's failure: a full node, a disk that takes no writes; it doubles.
@@ -45,7 +48,7 @@ pub struct Task {
     /// A write that took too long: the next one has to wait for it, or the older would be the last.
     writing: Option<Doing<'static, ()>>,
     seen: watch::Receiver<Seen>,
-    inbox: mpsc::Receiver<Order>,
+    inbox: Post<Order>,
     creating: Option<Doing<'static, Launched>>,
     /// Who waits for the run that is to be created.
     outcomes: Vec<Outcome>,
@@ -70,7 +73,9 @@ pub struct Task {
 
 impl Task {
     /// Of an instance that is written anew before anything follows from it.
-    pub fn new(around: Arc<Around>, instance: Instance, inbox: mpsc::Receiver<Order>) -> Self {
+    pub fn new(around: Arc<Around>, mut instance: Instance, inbox: Post<Order>) -> Self {
+        // Its last shim's own; the next one has others.
+        instance.launch.cgroups = Vec::new();
         let backend = around.backends.of(&instance.launch.workload);
         let seen = backend.watch(&instance.id);
         Self {
@@ -108,21 +113,22 @@ impl Task {
     }
 
     /// Until nothing is left to do for it, or the collector stops. `first`: what it was made for.
-    pub async fn run(mut self, first: Option<Order>) {
+    pub async fn run(&mut self, first: Option<Order>) {
         let cancel = self.around.cancel.clone();
         let (mut changed, mut cleaned) = (self.around.changed.clone(), self.around.cleaned.clone());
         if let Some(order) = first {
-            self.obey(order).await;
+            Box::pin(self.obey(order)).await;
         }
         self.show(None);
+        // What is done is in boxes: what waits is to be small, since nearly all of them do.
         loop {
             let wait = tokio::select! {
                 () = cancel.cancelled() => return,
-                step = self.settle() => step,
+                step = Box::pin(self.settle()) => step,
             };
             let until = match wait {
                 Step::Finish => {
-                    if self.forget().await && self.goes_on().await {
+                    if Box::pin(async { self.forget().await && self.goes_on().await }).await {
                         continue;
                     }
                     return;
@@ -130,7 +136,7 @@ impl Task {
                 Step::Until(at) => Some(self.around.instant(at)),
                 _ => None,
             };
-            tokio::select! {
+            let order = tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
                 created = async { self.creating.as_mut()?.await.into() }, if self.creating.is_some() => {
@@ -138,12 +144,22 @@ impl Task {
                     if let Some(created) = created {
                         self.created(created);
                     }
+                    None
                 }
-                Some(order) = self.inbox.recv() => self.obey(order).await,
-                Ok(()) = self.seen.changed() => {}
-                Ok(()) = changed.changed() => self.not_before = 0,
-                Ok(()) = cleaned.changed(), if self.awaits_gc => self.not_before = 0,
-                () = tokio::time::sleep_until(until.unwrap_or_else(tokio::time::Instant::now)), if until.is_some() => {}
+                order = self.inbox.recv() => Some(order),
+                Ok(()) = self.seen.changed() => None,
+                Ok(()) = changed.changed() => {
+                    self.not_before = 0;
+                    None
+                }
+                Some(()) = seldom(self.awaits_gc.then_some(&mut cleaned)) => {
+                    self.not_before = 0;
+                    None
+                }
+                Some(()) = due(until) => None,
+            };
+            if let Some(order) = order {
+                Box::pin(self.obey(order)).await;
             }
         }
     }
@@ -250,6 +266,15 @@ impl Drop for Task {
         self.seen = watch::channel(Seen::default()).1;
         self.around.board.tidy(&self.instance.id);
     }
+}
+
+async fn seldom(cleaned: Option<&mut watch::Receiver<u64>>) -> Option<()> {
+    Box::pin(cleaned?.changed()).await.ok()
+}
+
+async fn due(until: Option<Instant>) -> Option<()> {
+    Box::pin(sleep_until(until?)).await;
+    Some(())
 }
 
 fn tally(instance: &Instance) -> Tally {

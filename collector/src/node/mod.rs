@@ -147,11 +147,13 @@ fn figures(
     disk: Option<u64>,
 ) -> (Figures, bool) {
     let (mut on_board, mut unseen, mut known) = (0, under_way.len() as u64, false);
-    for id in cx.board.those(|id, shown| counts(shown).then(|| id.clone())) {
-        on_board += 1;
-        unseen -= u64::from(under_way.contains_key(&id));
-        known |= Some(&id) == but;
-    }
+    cx.board.each(|id, shown| {
+        if counts(shown) {
+            on_board += 1;
+            unseen -= u64::from(under_way.contains_key(id));
+            known |= Some(id) == but;
+        }
+    });
     let (seats, taken) = cx.surplus.seats.figures();
     let own = known || but.is_some_and(|id| under_way.contains_key(id));
     let figures = Figures {

@@ -15,7 +15,7 @@ impl Task {
             self.pause();
             tokio::select! {
                 () = self.around.cancel.cancelled() => return false,
-                Some(order) = self.inbox.recv() => self.obey(order).await,
+                order = self.inbox.recv() => self.obey(order).await,
                 () = tokio::time::sleep(self.pause) => {}
             }
         }
@@ -34,13 +34,13 @@ impl Task {
     pub(super) async fn goes_on(&mut self) -> bool {
         let generation = self.seen.borrow().generation;
         match self.inbox.try_recv() {
-            Ok(order) => self.obey(order).await,
-            Err(_) if self.is_there() && generation != self.instance.launch.generation => {
+            Some(order) => self.obey(order).await,
+            None if self.is_there() && generation != self.instance.launch.generation => {
                 (self.instance.removing, self.instance.last) = (false, None);
                 self.instance.next = Next::Nothing { after: self.instance.launch.generation };
                 self.take_over(generation).await;
             }
-            Err(_) => {
+            None => {
                 self.inbox.close();
                 return false;
             }

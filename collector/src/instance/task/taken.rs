@@ -8,7 +8,7 @@ use crate::instance::{
     shown,
 };
 use sexton_common::{
-    ExitStatus, UnknownReason,
+    ExitStatus, Launch, UnknownReason,
     instance::{Ended, Next},
     restart::RestartPolicy,
     wire::EventKind,
@@ -113,7 +113,9 @@ impl Task {
         }
         instance.launch.generation = generation;
         match self.around.backends.launch(&instance.id).await {
-            Ok(launch) if launch.generation == generation => instance.launch = launch,
+            Ok(launch) if launch.generation == generation => {
+                instance.launch = Launch { cgroups: Vec::new(), ..launch };
+            }
             Ok(_) => {}
             Err(e) => {
                 tracing::warn!(id = %instance.id, error = %e, "its launch cannot be read: taken for the earlier one")

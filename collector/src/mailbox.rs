@@ -1,6 +1,5 @@
-//! A container's mailbox: a channel of tokio's takes ten times the room, and nearly all of them are empty.
+//! The mailboxes of containers: a channel of tokio's takes ten times the room, and nearly all of them are empty.
 
-use super::Message;
 use std::{
     collections::VecDeque,
     pin::pin,
@@ -11,36 +10,42 @@ use tokio::sync::{Notify, mpsc::error::TrySendError};
 /// How many messages wait for one container; past that a client hears "busy" (I7).
 pub const MAILBOX: usize = 32;
 
-/// Where a container's task gets its messages.
-#[derive(Clone, Debug)]
-pub struct Mailbox(Arc<Shared>);
+/// Where a task gets its messages.
+#[derive(Debug)]
+pub struct Mailbox<T>(Arc<Shared<T>>);
 
 /// A task's end of its mailbox; what lies in it goes with it.
 #[derive(Debug)]
-pub struct Post(Arc<Shared>);
+pub struct Post<T>(Arc<Shared<T>>);
 
-#[derive(Debug, Default)]
-struct Shared {
+#[derive(Debug)]
+struct Shared<T> {
     /// `None` once nobody reads any more.
-    queue: Mutex<Option<VecDeque<Message>>>,
+    queue: Mutex<Option<VecDeque<T>>>,
     /// Something came.
     came: Notify,
     /// There is room, or nobody reads any more.
     room: Notify,
 }
 
-impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Option<VecDeque<Message>>> {
+impl<T> Shared<T> {
+    fn queue(&self) -> MutexGuard<'_, Option<VecDeque<T>>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Mailbox {
+impl<T> Clone for Mailbox<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Mailbox<T> {
     /// Puts a message in.
     ///
     /// # Errors
     /// Gives it back, if there is no room, or nobody who reads it.
-    pub fn try_send(&self, message: Message) -> Result<(), TrySendError<Message>> {
+    pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
         match self.0.queue().as_mut() {
             None => return Err(TrySendError::Closed(message)),
             Some(queue) if queue.len() >= MAILBOX => return Err(TrySendError::Full(message)),
@@ -51,7 +56,7 @@ impl Mailbox {
     }
 
     /// Puts a message in, once there is room. Whether somebody reads it.
-    pub async fn send(&self, mut message: Message) -> bool {
+    pub async fn send(&self, mut message: T) -> bool {
         loop {
             let mut room = pin!(self.0.room.notified());
             room.as_mut().enable();
@@ -64,12 +69,24 @@ impl Mailbox {
         }
     }
 
+    /// Whether nobody reads any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.queue().is_none()
+    }
+
+    /// Whether both are one.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Waits until nobody reads any more.
     pub async fn closed(&self) {
         loop {
             let mut room = pin!(self.0.room.notified());
             room.as_mut().enable();
-            if self.0.queue().is_none() {
+            if self.is_closed() {
                 return;
             }
             room.await;
@@ -77,48 +94,59 @@ impl Mailbox {
     }
 }
 
-impl Post {
+impl<T> Post<T> {
     /// A mailbox, and the end of it that a task reads.
     #[must_use]
-    pub fn new() -> (Mailbox, Self) {
-        let shared = Arc::new(Shared { queue: Mutex::new(Some(VecDeque::new())), ..Shared::default() });
+    pub fn new() -> (Mailbox<T>, Self) {
+        let queue = Mutex::new(Some(VecDeque::new()));
+        let shared = Arc::new(Shared { queue, came: Notify::new(), room: Notify::new() });
         (Mailbox(shared.clone()), Self(shared))
     }
 
     /// Waits for a message. Cancel-safe.
-    pub async fn recv(&mut self) -> Message {
+    pub async fn recv(&mut self) -> T {
         loop {
-            if let Some(message) = self.take() {
-                self.0.room.notify_waiters();
+            if let Some(message) = self.try_recv() {
                 return message;
             }
             self.0.came.notified().await;
         }
     }
 
-    fn take(&self) -> Option<Message> {
-        let mut queue = self.0.queue();
-        let queue = queue.as_mut()?;
-        let message = queue.pop_front();
-        if queue.is_empty() {
-            *queue = VecDeque::new();
-        }
-        message
+    /// A message that is there.
+    pub fn try_recv(&mut self) -> Option<T> {
+        let message = {
+            let mut queue = self.0.queue();
+            let queue = queue.as_mut()?;
+            let message = queue.pop_front()?;
+            if queue.is_empty() {
+                *queue = VecDeque::new();
+            }
+            message
+        };
+        self.0.room.notify_waiters();
+        Some(message)
+    }
+
+    /// Nobody reads any more; what lies in it is dropped.
+    pub fn close(&mut self) {
+        // Outside the lock: it tells who sent it.
+        let left = self.0.queue().take();
+        drop(left);
+        self.0.room.notify_waiters();
     }
 }
 
-impl Drop for Post {
+impl<T> Drop for Post<T> {
     fn drop(&mut self) {
-        // What waits in it is dropped outside the lock: it tells who sent it.
-        drop(self.0.queue().take());
-        self.0.room.notify_waiters();
+        self.close();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::container::{Wish, WishKind};
+    use crate::container::{Message, Wish, WishKind};
     use std::time::Duration;
     use tokio::time::timeout;
 

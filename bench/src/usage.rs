@@ -38,6 +38,15 @@ impl Usage {
     }
 }
 
+/// How long the process' threads, of those that are, have run on a processor, in nanoseconds. 0 if it is gone.
+pub fn busy_ns(pid: u32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let ran = |path: std::path::PathBuf| {
+        fs::read_to_string(path.join("schedstat")).ok()?.split(' ').next()?.parse::<u64>().ok()
+    };
+    tasks.filter_map(|task| ran(task.path())).sum::<u64>()
+}
+
 fn switches(status: &str) -> u64 {
     number(status, "voluntary_ctxt_switches") + number(status, "nonvoluntary_ctxt_switches")
 }
@@ -69,5 +78,6 @@ mod tests {
         assert!(usage.threads >= 2 && usage.rss_kib >= usage.pss_kib, "{usage:?}");
         assert!(usage.pss_kib > 0 && usage.page_tables_kib > 0, "{usage:?}");
         assert_eq!(Usage::of(u32::MAX), Usage::default());
+        assert!(busy_ns(pid) > 0 && busy_ns(u32::MAX) == 0);
     }
 }

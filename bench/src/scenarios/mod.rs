@@ -4,6 +4,7 @@ mod durability;
 mod exit;
 mod gc;
 mod memory;
+mod scale;
 mod start;
 mod storm;
 mod stuck;
@@ -39,6 +40,7 @@ pub const ALL: &[Known] = &[
     // Its victims are the neighbours of those before.
     Known { name: "storm", title: storm::TITLE, measure: storm::measure },
     Known { name: "stuck", title: stuck::TITLE, measure: stuck::measure },
+    Known { name: "scale", title: scale::TITLE, measure: scale::measure },
     Known { name: "gc", title: gc::TITLE, measure: gc::measure },
     Known { name: "durability", title: durability::TITLE, measure: durability::measure },
 ];

@@ -66,3 +66,18 @@ async fn stop_wins_a_hundred_thousand_times() {
     assert!(caught.iter().all(|count| *count > 1000) && caught.iter().sum::<u32>() == CONTAINERS * ROUNDS);
     assert_eq!(machine.world.violations(), [""; 0]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_ends_by_itself_while_its_stop_is_written_was_stopped() {
+    let script = |_: &ContainerId, _| Plan { clean: MS, ..Plan::ends(10_500 * MS, ExitStatus::Code(1)) };
+    let machine = Machine::new(Simulated::new(script), RestartPolicy::Always);
+    let machine = Machine { slow: |_| 500 * MS, ..machine };
+    let (begun, collector) = (Instant::now(), machine.collector());
+    let id: ContainerId = "c".parse().unwrap();
+    machine.launch(&collector, &id).await;
+    tokio::time::sleep_until(begun + 10_000 * MS).await;
+    assert_eq!(machine.world.state(&id), Some(State::Running));
+    collector.instances.stop(&id, 15, 20 * MS).await.unwrap();
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(machine.world.created(&id), 1);
+}

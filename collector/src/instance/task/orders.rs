@@ -79,14 +79,16 @@ impl Task {
             }
             Order::Stop { go } => {
                 // An end that nobody has decided upon yet would have it back, perhaps.
-                let came = self.comes() || (self.instance.next == Next::Run && !self.alive());
+                let lived = self.alive();
+                let came = self.comes() || (self.instance.next == Next::Run && !lived);
                 self.instance.stopped_by_user = true;
                 self.end().await;
                 let over = self.is_there() && !self.seen.borrow().clean;
                 match () {
                     () if self.creating.is_some() => self.held.push(go),
                     () if self.alive() || (over && !came) => drop(go.send(Ok(Go::Run))),
-                    () if came => drop(go.send(Ok(Go::Done))),
+                    // It may have ended, and been cleaned, while this was written: that is as good.
+                    () if came || lived => drop(go.send(Ok(Go::Done))),
                     () => {
                         let text = format!("container {} has stopped already", self.instance.id);
                         let _ = go.send(Err(ApiError::new(ErrorCode::AlreadyStopped, text)));

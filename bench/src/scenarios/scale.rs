@@ -90,7 +90,9 @@ struct Sums {
 impl Stage {
     fn new(plan: &Plan, running: usize, stopped: usize) -> Self {
         plan.say(format!("{} containers", running + stopped));
-        let node = plan.node(Options { daemon: false, ..Options::default() });
+        // The first one makes the directories.
+        let mut node = plan.node(Options::default());
+        node.kill_daemon();
         let crowd = Crowd::new(&node, running, stopped);
         let mut stage = Self { crowd, node, count: running + stopped, case: format!("{running} containers") };
         stage.start();
@@ -114,7 +116,9 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         // The processes of the crowd are about to end: nobody is to wonder how.
-        self.node.kill_daemon();
+        if !std::thread::panicking() {
+            self.node.kill_daemon();
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{ContainerId, mountinfo::unescape};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
 
@@ -191,20 +191,23 @@ pub struct Figures {
     pub cpu_ns: Option<u64>,
 }
 
+/// More than any of the files has that are read for figures.
+const FILE: usize = 4096;
+
 /// Reads the figures; what cannot be read is `None`. Must happen before the runtime removes the cgroups.
 #[must_use]
 pub fn figures(cgroups: &[CgroupDir]) -> Figures {
     let mut figures = Figures::default();
     for cgroup in cgroups {
-        let number = |file: &str| fs::read_to_string(cgroup.dir.join(file)).ok()?.trim().parse::<u64>().ok();
+        let number = |file: &str| read(&cgroup.dir.join(file))?.trim().parse::<u64>().ok();
         let keyed = |file: &str, key: &str| {
-            let text = fs::read_to_string(cgroup.dir.join(file)).ok()?;
+            let text = read(&cgroup.dir.join(file))?;
             let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
             value.trim().parse::<u64>().ok()
         };
         if cgroup.hierarchy.is_empty() {
-            let killed = keyed("memory.events", "oom_kill").map(|kills| kills > 0);
-            figures.oom_killed = figures.oom_killed.or(killed);
+            let killed = || keyed("memory.events", "oom_kill").map(|kills| kills > 0);
+            figures.oom_killed = figures.oom_killed.or_else(killed);
             figures.memory_peak = figures.memory_peak.or_else(|| number("memory.peak"));
             figures.cpu_ns = figures.cpu_ns.or_else(|| Some(keyed("cpu.stat", "usage_usec")?.saturating_mul(1000)));
         }
@@ -221,6 +224,14 @@ pub fn figures(cgroups: &[CgroupDir]) -> Figures {
         }
     }
     figures
+}
+
+/// A file of the kernel's, all of which one read gives: the dead are not told of before their figures are read.
+fn read(path: &Path) -> Option<String> {
+    let mut bytes = vec![0; FILE];
+    let length = File::open(path).ok()?.read(&mut bytes).ok()?;
+    bytes.truncate(length);
+    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

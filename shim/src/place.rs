@@ -4,6 +4,7 @@ use crate::{args::Plan, lasting};
 use rustix::{
     fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, fstat, mkdirat, mkfifoat, openat, unlinkat},
     io::Errno,
+    process::fchdir,
 };
 use sexton_common::{ContainerId, Launch, Layout, durable, layout::ContainerDir};
 use std::{
@@ -83,6 +84,14 @@ impl Place {
     /// Itself, good for looking up names in it.
     pub fn directory(&self) -> &OwnedFd {
         &self.dir
+    }
+
+    /// Makes it the working directory, if that can be: its files are found sooner than through the descriptor's name in `/proc`. For
+    /// a shim that has no more children to start.
+    pub fn enter(&mut self) {
+        if fchdir(&self.dir).is_ok() {
+            self.files = ContainerDir::at(".".into());
+        }
     }
 
     /// Whether somebody, the collector, has removed the directory.

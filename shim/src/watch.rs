@@ -91,12 +91,13 @@ impl Watch {
     }
 
     #[inline(never)]
-    fn finish(&self, dead: Dead) {
+    fn finish(&mut self, dead: Dead) {
         let packed = durable::decode::<Init>(&self.init).ok();
         let Some(init) = packed.or_else(|| durable::read(&self.place.files.init()).ok().flatten()) else {
             // Leaving without a record is what the collector knows how to handle.
             sys::leave(1);
         };
+        self.place.enter();
         let record = self.record(&init, dead);
         self.deliver(&record);
         while self.reap_another() {}

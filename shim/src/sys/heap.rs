@@ -24,13 +24,20 @@ static HEAP: Heap = Heap(UnsafeCell::new(
     },
 ));
 
-#[repr(align(4096))]
-struct Pages(UnsafeCell<[u8; SIZE]>);
+// In a section that linkers place behind all other data: that stays together, and what a sleeping shim keeps begins on the last
+// page of it. Rust's own attribute would fill the file with it.
+std::arch::global_asm!(
+    ".pushsection .lbss,\"aw\",@nobits",
+    ".balign 16",
+    ".globl SEXTON_SHIM_PAGES",
+    "SEXTON_SHIM_PAGES: .zero {size}",
+    ".popsection",
+    size = const SIZE
+);
 
-// SAFETY: one thread uses it, through one `Region`.
-unsafe impl Sync for Pages {}
-
-static PAGES: Pages = Pages(UnsafeCell::new([0; SIZE]));
+unsafe extern "C" {
+    static SEXTON_SHIM_PAGES: UnsafeCell<[u8; SIZE]>;
+}
 
 /// Gives the pages behind the last object back to the kernel.
 pub fn trim() {
@@ -67,14 +74,15 @@ unsafe impl GlobalAlloc for Heap {
     }
 }
 
-/// Where dlmalloc's memory comes from: [`PAGES`] up to `end`, then the kernel.
+/// Where dlmalloc's memory comes from: those pages up to `end`, then the kernel.
 struct Region {
     end: Cell<usize>,
 }
 
 impl Region {
     fn base() -> *mut u8 {
-        PAGES.0.get().cast()
+        // SAFETY: defined above, with this size.
+        unsafe { SEXTON_SHIM_PAGES.get().cast() }
     }
 
     /// Whether these bytes are the last ones of the region that are used.
@@ -87,10 +95,12 @@ impl Region {
 unsafe impl Allocator for Region {
     fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
         let begin = self.end.get();
-        if size <= SIZE - begin {
-            self.end.set(begin + size);
+        // Up to a page's end, since the region need not begin at one.
+        let end = (Self::base().addr() + begin + size).next_multiple_of(PAGE) - Self::base().addr();
+        if end <= SIZE {
+            self.end.set(end);
             // SAFETY: within the region.
-            return (unsafe { Self::base().add(begin) }, size, 0);
+            return (unsafe { Self::base().add(begin) }, end - begin, 0);
         }
         // SAFETY: a new private mapping touches nobody's memory.
         let mapped = unsafe {
@@ -109,8 +119,10 @@ unsafe impl Allocator for Region {
             return false;
         }
         self.end.set(self.end.get() - (old - new));
-        // SAFETY: dlmalloc gives whole pages back, of which it uses nothing any more; they read as zero from now on.
-        unsafe { libc::madvise(object.add(new).cast(), old - new, libc::MADV_DONTNEED) };
+        let (unused, end) = ((object.addr() + new).next_multiple_of(PAGE), object.addr() + old);
+        let unused = object.with_addr(unused);
+        // SAFETY: whole pages of the region, of which dlmalloc uses nothing any more.
+        unsafe { libc::madvise(unused.cast(), end.saturating_sub(unused.addr()), libc::MADV_DONTNEED) };
         true
     }
 
@@ -128,7 +140,8 @@ unsafe impl Allocator for Region {
     }
 
     fn allocates_zeros(&self) -> bool {
-        true
+        // What was given back in a page that stays is as it was.
+        false
     }
 
     fn page_size(&self) -> usize {

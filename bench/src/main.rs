@@ -17,7 +17,6 @@ mod machine;
 mod output;
 mod peers;
 mod plan;
-mod rediscover;
 mod report;
 mod scenarios;
 mod size;
@@ -53,12 +52,6 @@ enum Command {
         /// How many shims
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
         shims: u32,
-    },
-    /// How soon a collector that comes back knows every container
-    Rediscover {
-        /// How many that run, and how many that have stopped
-        #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
-        containers: u32,
     },
 }
 
@@ -102,14 +95,6 @@ fn main() -> ExitCode {
             match args.json {
                 true => println!("{}", serde_json::json!({ "size": size })),
                 false => println!("{}", size.table()),
-            }
-            ExitCode::SUCCESS
-        }
-        Some(Command::Rediscover { containers }) => {
-            let rediscover = rediscover::measure(containers as usize);
-            match args.json {
-                true => println!("{}", serde_json::json!({ "rediscover": rediscover })),
-                false => println!("{}", rediscover.table()),
             }
             ExitCode::SUCCESS
         }

@@ -76,9 +76,12 @@ impl Engine for Floor {
         let stop = move || {
             let _ = std::io::Write::write_all(&mut &mouth, format!("{STOP}\n").as_bytes());
         };
+        // What was told to nobody is still in the pipe.
+        let begun = now();
         Some(Listening::start(stop, move |sender| {
-            for line in BufReader::new(ear).lines().map_while(Result::ok).take_while(|line| line != STOP) {
-                let _ = sender.send(exit_in(&line).unwrap());
+            let lines = BufReader::new(ear).lines().map_while(Result::ok).take_while(|line| line != STOP);
+            for exit in lines.map(|line| exit_in(&line).unwrap()).filter(|exit| exit.at >= begun) {
+                let _ = sender.send(exit);
             }
         }))
     }

@@ -1,14 +1,18 @@
 //! Whether anything has become worse than a stored run, beyond what noise does.
 
-use crate::report::{Ratio, Report};
+use crate::{
+    report::{Ratio, Report},
+    summary::Stat,
+};
 use std::{fs, path::Path};
 
-/// How much larger a ratio may be than the stored one, by scenario: memory is counted, times are measured on a machine
-/// where other things run too.
+/// How much larger a ratio may be than the stored one, by scenario: memory is counted, but by pages, of which a shim has
+/// six; times are measured on a machine where other things run too. Runs of the same binaries on an idle machine, full and
+/// quick, were up to 27 % apart in `start`.
 pub fn band(scenario: &str) -> f64 {
     match scenario {
-        "memory" => 0.10,
-        "start" => 0.15,
+        "memory" => 0.20,
+        "start" => 0.35,
         "scale" => 0.50,
         _ => 0.75,
     }
@@ -47,12 +51,13 @@ pub fn stored(path: &Path) -> Result<Report, String> {
 }
 
 /// Every ratio that both runs have. Those of a quick run are compared with a full one's as well: ratios of medians
-/// should not depend on how often was measured, but cases that a quick run does not have are left out.
+/// should not depend on how often was measured. What depends on that is left out: cases that a quick run does not have,
+/// and its p99, which is the largest of two dozen.
 pub fn compare<'a>(now: &'a Report, before: &Report) -> Vec<Compared<'a>> {
     let mut compared = Vec::new();
     for scenario in &now.scenarios {
         let Some(stored) = before.scenarios.iter().find(|stored| stored.name == scenario.name) else { continue };
-        for ratio in &scenario.ratios {
+        for ratio in scenario.ratios.iter().filter(|ratio| !now.quick || ratio.stat == Stat::Median) {
             let same = stored.ratios.iter().find(|stored| stored.key() == ratio.key());
             compared.extend(same.map(|same| Compared { scenario: &scenario.name, now: ratio, before: same.ratio }));
         }
@@ -66,7 +71,7 @@ mod tests {
     use crate::{
         machine::Machine,
         report::{Scenario, Unit},
-        summary::{Samples, Stat},
+        summary::Samples,
     };
 
     const WHAT: &str = "exit to subscriber";
@@ -90,7 +95,7 @@ mod tests {
     #[test]
     fn worse_is_what_is_beyond_its_band() {
         let before = report("memory", false, &[("", 2.0)]);
-        for (now, is_worse) in [(1.0, false), (2.0, false), (2.19, false), (2.21, true), (20.0, true)] {
+        for (now, is_worse) in [(1.0, false), (2.0, false), (2.39, false), (2.41, true), (20.0, true)] {
             assert_eq!(worse(&report("memory", false, &[("", now)]), &before), [is_worse], "{now}");
         }
         // The band is the scenario's.
@@ -123,6 +128,9 @@ mod tests {
         let quick = report("exit", true, &[("", 9.0), ("50 neighbours", 9.0)]);
         assert_eq!(worse(&quick, &full), [true], "the one that both have");
         assert_eq!(worse(&full, &quick), [false]);
+        let mut tail = report("exit", true, &[("", 2.0)]);
+        tail.scenarios[0].compare(WHAT, "", Stat::P99, "sexton", "conmon", None);
+        assert_eq!((worse(&tail, &tail).len(), tail.scenarios[0].ratios.len()), (1, 2), "its p99 is not compared");
         assert!(worse(&report("storm", false, &[("", 9.0)]), &full).is_empty(), "another scenario");
     }
 

@@ -156,10 +156,11 @@ fn checked(now: &Report, before: &Report) -> ExitCode {
     let worse: Vec<_> = compared.iter().filter(|compared| compared.is_worse()).collect();
     for each in &worse {
         eprintln!(
-            "WORSE {}: {} {} against {}: {:.3}, stored {:.3}, {:.0} % are allowed",
+            "WORSE {}: {} {}: {} against {}: {:.3}, stored {:.3}, {:.0} % are allowed",
             each.scenario,
             each.now.what,
             each.now.case,
+            each.now.ours,
             each.now.against,
             each.now.ratio,
             each.before,

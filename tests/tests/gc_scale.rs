@@ -18,9 +18,9 @@ use std::{
 
 /// Of each of two kinds.
 const ENTRIES: usize = 500;
-/// The usual longest back-off is 300 s. Here each is tried ten times as often, so that one period can be watched: what it
+/// The usual longest back-off is 300 s. Here each is tried twenty times as often, so that one period can be watched: what it
 /// costs is what 300 s cost at steady state.
-const PERIOD: Duration = Duration::from_secs(30);
+const PERIOD: Duration = Duration::from_secs(15);
 const STEADY: Duration = Duration::from_secs(300);
 /// A hundredth of a core at steady state, in clock ticks of a hundredth of a second.
 const TICKS: u64 = STEADY.as_secs();

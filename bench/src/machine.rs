@@ -79,7 +79,8 @@ fn cgroups() -> &'static str {
     }
 }
 
-fn file_system(path: &Path) -> String {
+/// The kind of the file system in which `path` lies, as stat(1) calls it.
+pub fn file_system(path: &Path) -> String {
     let stat = Command::new("stat").args(["-f", "-c", "%T"]).arg(path).output();
     stat.map_or_else(|e| e.to_string(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

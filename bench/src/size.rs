@@ -1,5 +1,6 @@
 //! What a shim costs while nothing happens.
 
+use crate::usage::Usage;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 use sexton_tests::{Bundle, Node, binaries, proc, wait};
@@ -32,24 +33,19 @@ pub fn measure(shims: u32) -> Size {
     wait::observe(WATCHED);
     let wake_ups = switches() - before;
 
-    let mean = |field: &str| {
-        let one = |&pid: &u32| {
-            let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-            number(&proc::field_of(&text, field))
-        };
-        pids.iter().map(one).sum::<u64>() as f64 / f64::from(shims)
-    };
-    let tables = |&pid: &u32| number(&proc::status(pid, "VmPTE"));
+    let usages: Vec<Usage> = pids.iter().map(|&pid| Usage::of(pid)).collect();
+    assert!(!usages.contains(&Usage::default()), "a shim is gone");
+    let mean = |kib: fn(&Usage) -> u64| usages.iter().map(kib).sum::<u64>() as f64 / f64::from(shims);
     let size = Size {
         shims,
         files: [binaries::shim(), binaries::sextond(), binaries::sexton()]
             .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::metadata(&path).unwrap().len()))
             .into(),
-        rss_kib: mean("Rss"),
-        pss_kib: mean("Pss"),
-        private_dirty_kib: mean("Private_Dirty"),
-        page_tables_kib: pids.iter().map(tables).sum::<u64>() as f64 / f64::from(shims),
-        threads: pids.iter().map(|&pid| number(&proc::status(pid, "Threads"))).max().unwrap_or(0),
+        rss_kib: mean(|usage| usage.rss_kib),
+        pss_kib: mean(|usage| usage.pss_kib),
+        private_dirty_kib: mean(|usage| usage.private_dirty_kib),
+        page_tables_kib: mean(|usage| usage.page_tables_kib),
+        threads: usages.iter().map(|usage| usage.threads).max().unwrap_or(0),
         wake_ups,
     };
     for container in &launched {

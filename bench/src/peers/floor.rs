@@ -91,9 +91,7 @@ impl Engine for Floor {
     }
 
     fn remove(&self, id: &ContainerId) {
-        self.home.kill(id);
-        self.home.call_runc("delete", &["--force", id.as_str()]);
-        self.home.forget(id);
+        self.home.remove(id);
     }
 }
 

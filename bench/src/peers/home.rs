@@ -112,6 +112,13 @@ impl Home {
         assert!(wait_until(Duration::from_secs(30), || is_dead(&init)), "{id} does not die");
     }
 
+    /// Removes by the runtime what no engine removes, dead or alive.
+    pub fn remove(&self, id: &ContainerId) {
+        self.kill(id);
+        self.call_runc("delete", &["--force", id.as_str()]);
+        self.forget(id);
+    }
+
     /// It is gone.
     pub fn forget(&self, id: &ContainerId) {
         self.processes.lock().unwrap().remove(id.as_str());

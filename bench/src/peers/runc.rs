@@ -49,9 +49,7 @@ impl Engine for Runc {
     }
 
     fn remove(&self, id: &ContainerId) {
-        self.home.kill(id);
-        self.home.call_runc("delete", &["--force", id.as_str()]);
-        self.home.forget(id);
+        self.home.remove(id);
     }
 }
 

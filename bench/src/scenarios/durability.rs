@@ -3,6 +3,7 @@
 use crate::{
     guest::{Guest, ms, now},
     listen::Listener,
+    machine::file_system,
     plan::{self, Plan},
     report::{Scenario, Unit},
     summary::{Samples, Stat},
@@ -77,8 +78,8 @@ pub fn measure(plan: &Plan, scenario: &mut Scenario) {
     scenario.note(format!(
         "On disk is {}, on tmpfs is {}. The runtime's own state is on the tmpfs, and /var/lib/sexton on disk, in both; \
          where /run is a tmpfs, as on most machines, the second is what users have.",
-        file_system(&places[0]),
-        file_system(&places[1])
+        file_system(places[0].with.layout().state()),
+        file_system(places[1].with.layout().state())
     ));
     plan.say("how many fsyncs");
     fsyncs::count(&places[0].with, &places[0].root, scenario);
@@ -88,11 +89,6 @@ pub fn measure(plan: &Plan, scenario: &mut Scenario) {
         without.finish();
     }
     runtimes.finish();
-}
-
-fn file_system(place: &Place) -> String {
-    let kind = Command::new("stat").args(["-f", "-c", "%T"]).arg(place.with.layout().state()).output().unwrap();
-    String::from_utf8_lossy(&kind.stdout).trim().to_owned()
 }
 
 /// Two nodes whose state is on one place.

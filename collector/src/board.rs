@@ -47,21 +47,23 @@ struct Inner {
 type Packer = crate::packed::Packer<ContainerInfo>;
 
 impl Inner {
-    /// The end of an older run says nothing of the one that has its name now.
-    fn show(&mut self, container: &ContainerInfo, packed: Packed<ContainerInfo>, removed: bool) {
+    /// The end of an older run says nothing of the one that has its name now. What is shown of it, packed.
+    fn show(&mut self, container: &ContainerInfo, removed: bool) -> Packed<ContainerInfo> {
+        let packed = self.packer.pack(container);
         let shown = self.containers.get(&container.id);
         if shown.is_some_and(|shown| shown.generation > container.generation) {
-            return;
+            return packed;
         }
         self.tell(container, removed);
         let before = if removed {
             self.containers.remove(&container.id)
         } else {
-            self.containers.insert(container.id.clone(), Shown::of(container, packed))
+            self.containers.insert(container.id.clone(), Shown::of(container, packed.clone()))
         };
         if before.is_some_and(|info| info.state == State::Pending) {
             self.decided.send_replace(());
         }
+        packed
     }
 
     /// Tells whoever watches this container's runs.
@@ -155,9 +157,9 @@ impl Board {
         let mut inner = self.lock();
         inner.seq += 1;
         let container = inner.complete(container);
-        let (seq, packed) = (inner.seq, inner.packer.pack(&container));
-        inner.show(&container, packed.clone(), kind == EventKind::Removed);
-        inner.ring.push(Told { seq, at: WallTime::now(), kind, container: packed });
+        let (seq, packed) = (inner.seq, inner.show(&container, kind == EventKind::Removed));
+        let run = (container.id, container.generation);
+        inner.ring.push(Told { seq, at: WallTime::now(), kind, run, container: packed });
         self.latest.send_replace(inner.seq);
     }
 
@@ -165,8 +167,7 @@ impl Board {
     pub fn update(&self, container: ContainerInfo) {
         let mut inner = self.lock();
         let container = inner.complete(container);
-        let packed = inner.packer.pack(&container);
-        inner.show(&container, packed, false);
+        inner.show(&container, false);
     }
 
     /// What is known of a container's coming back, or that it never does.
@@ -186,8 +187,7 @@ impl Board {
     pub fn hollow(&self, container: ContainerInfo) {
         let mut inner = self.lock();
         let container = inner.complete(container);
-        let packed = inner.packer.pack(&container);
-        inner.show(&container, packed, false);
+        inner.show(&container, false);
         inner.tell(&container, true);
     }
 

@@ -49,8 +49,7 @@ impl Board {
     /// The exit of a run that has been removed since, if that was not long ago, or that was the one before the present one.
     pub fn exited_lately(&self, id: &ContainerId, generation: u64) -> Option<ContainerInfo> {
         let inner = self.lock();
-        let mut exits = inner.ring.exits().filter_map(|told| inner.packer.unpack(told));
-        let told = exits.find(|info| info.id == *id && info.generation == generation);
+        let told = inner.ring.exit(id, generation).and_then(|told| inner.packer.unpack(told));
         // Told by an earlier collector, perhaps; how it ended is durable.
         let before = || inner.without(&inner.get(id)?).filter(|last| last.generation == generation);
         told.or_else(|| Some(ContainerInfo { state: State::Stopped, ..before()? }))

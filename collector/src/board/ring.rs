@@ -3,7 +3,7 @@
 use super::Packer;
 use crate::packed::Packed;
 use sexton_common::{
-    WallTime,
+    ContainerId, WallTime,
     wire::{ContainerInfo, Event, EventKind},
 };
 use std::collections::VecDeque;
@@ -21,6 +21,8 @@ pub(super) struct Told {
     pub(super) seq: u64,
     pub(super) at: WallTime,
     pub(super) kind: EventKind,
+    /// Whose: what is looked for is found without unpacking all others.
+    pub(super) run: (ContainerId, u64),
     pub(super) container: Packed<ContainerInfo>,
 }
 
@@ -58,9 +60,10 @@ impl Ring {
         }
     }
 
-    /// The containers that exited, the last one first.
-    pub(super) fn exits(&self) -> impl Iterator<Item = &Packed<ContainerInfo>> {
-        self.0.iter().rev().filter(|told| told.kind == EventKind::Exited).map(|told| &told.container)
+    /// The exit of that run.
+    pub(super) fn exit(&self, id: &ContainerId, generation: u64) -> Option<&Packed<ContainerInfo>> {
+        let is = |told: &&Told| told.kind == EventKind::Exited && told.run.0 == *id && told.run.1 == generation;
+        self.0.iter().rev().find(is).map(|told| &told.container)
     }
 
     #[cfg(test)]

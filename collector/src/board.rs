@@ -223,7 +223,7 @@ impl Board {
 
     /// All that are still being looked at.
     pub fn pending(&self) -> Vec<ContainerId> {
-        self.those(|id, shown| (shown.state == State::Pending).then(|| id.clone()))
+        self.all_or(None, |id, shown| (shown.state == State::Pending).then(|| id.clone()))
     }
 
     /// Waits until it is known what it is, or that it is nothing.
@@ -240,17 +240,12 @@ impl Board {
         self.lock().get(id)
     }
 
-    /// Looks at each, which must not take long.
-    pub fn each(&self, mut look: impl FnMut(&ContainerId, &Shown)) {
-        self.lock().containers.iter().for_each(|(id, shown)| look(id, shown));
+    /// What is said of them by a look that must not take long: nothing changes meanwhile.
+    pub fn read<T>(&self, look: impl FnOnce(&BTreeMap<ContainerId, Shown>) -> T) -> T {
+        look(&self.lock().containers)
     }
 
-    /// What `look`, which must not take long, says of each.
-    pub fn those<T>(&self, look: impl FnMut(&ContainerId, &Shown) -> Option<T>) -> Vec<T> {
-        self.all_or(None, look)
-    }
-
-    /// The same, or of `only` one.
+    /// The same of each, or of `only` one.
     pub fn all_or<T>(
         &self,
         only: Option<&ContainerId>,

@@ -20,7 +20,7 @@ use sexton_common::{
     wire::{ANNOUNCE_TIMEOUT, ApiError, ContainerInfo, ErrorCode, EventKind, State},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -42,6 +42,8 @@ pub struct Overseer {
     looked: watch::Sender<ready::Looked>,
     readers: search::Readers,
     awaited: glance::Awaited,
+    /// Those that have a task, or will in a moment, and are not on the board yet.
+    taking: watch::Sender<HashSet<ContainerId>>,
     killed: Mutex<looks::Pace>,
     /// Containers that come back.
     pub instances: Instances,
@@ -83,6 +85,7 @@ impl Overseer {
                 looked,
                 readers,
                 awaited: Default::default(),
+                taking: Default::default(),
                 killed: Mutex::default(),
                 instances,
             }
@@ -132,7 +135,7 @@ impl Overseer {
 
     /// Starts a task for a container, unless it has one. Returns once it is watched. Blocks on the disk; needs the
     /// event loop's context, as its blocking threads have it.
-    pub fn take(self: &Arc<Self>, mut facts: Facts, pidfd: Option<OwnedFd>) -> Taken {
+    pub fn take(self: &Arc<Self>, facts: Facts, pidfd: Option<OwnedFd>) -> Taken {
         let (id, generation) = (facts.launch.id.clone(), facts.launch.generation);
         let (mailbox, post) = Post::new();
         {
@@ -141,7 +144,20 @@ impl Overseer {
                 return Taken::Known(pidfd);
             }
             map.insert(id.clone(), Handle { generation, mailbox });
+            // Before anybody else finds it in the map, and takes it for shown.
+            self.taking.send_modify(|ids| {
+                ids.insert(id.clone());
+            });
         }
+        let taken = self.introduce(facts, pidfd, post);
+        self.taking.send_modify(|ids| {
+            ids.remove(&id);
+        });
+        taken
+    }
+
+    fn introduce(self: &Arc<Self>, mut facts: Facts, pidfd: Option<OwnedFd>, post: Post<Message>) -> Taken {
+        let (id, generation) = (facts.launch.id.clone(), facts.launch.generation);
         // What was stored is this container's from now on, whether it is of use or not.
         let name = facts.init.as_ref().map(|init| Name::of(&init.process));
         let kept = name.as_ref().and_then(|name| self.cx.store.take(name));
@@ -208,7 +224,7 @@ impl Overseer {
     ///
     /// # Errors
     /// What the task says; "busy" at once if its mailbox is full.
-    pub async fn wish(&self, id: &ContainerId, kind: WishKind) -> Answer {
+    pub async fn wish(self: &Arc<Self>, id: &ContainerId, kind: WishKind) -> Answer {
         self.known(id).await?;
         let mailbox = self.mailbox(id).ok_or_else(|| no_such(id.as_str()))?;
         let (reply, answer) = oneshot::channel();

@@ -138,8 +138,9 @@ pub async fn add(overseer: &Overseer, request: GcAddRequest) -> Result<(), ApiEr
     let is_ours = |pid: &&u32| inits.contains(pid) || shims.contains(pid) || cx.keeper == Some(**pid);
     if let Some(pid) = request.pids.iter().find(is_ours) {
         let is_of = |shown: &Shown| shown.pid == Some(*pid) || shown.shim_pid == Some(*pid);
-        let own = cx.board.those(|id, shown| is_of(shown).then(|| format!("container {id}")));
-        let whose = own.into_iter().next().unwrap_or_else(|| "keeper".into());
+        let own =
+            cx.board.read(|all| all.iter().find(|(_, shown)| is_of(shown)).map(|(id, _)| format!("container {id}")));
+        let whose = own.unwrap_or_else(|| "keeper".into());
         return Err(ApiError::new(ErrorCode::Invalid, format!("process {pid} belongs to Sexton's own {whose}")));
     }
     let _adding = cx.gc.adding.lock().await;

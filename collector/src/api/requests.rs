@@ -174,7 +174,7 @@ async fn one(
 }
 
 async fn stop(
-    overseer: &Overseer,
+    overseer: &Arc<Overseer>,
     id: sexton_common::ContainerId,
     signal: i32,
     timeout: Duration,
@@ -188,7 +188,11 @@ async fn stop(
     Ok(Reply::Container(Box::new(info.unwrap_or(before))))
 }
 
-async fn wait(overseer: &Overseer, id: sexton_common::ContainerId, generation: Option<u64>) -> Result<Reply, ApiError> {
+async fn wait(
+    overseer: &Arc<Overseer>,
+    id: sexton_common::ContainerId,
+    generation: Option<u64>,
+) -> Result<Reply, ApiError> {
     overseer.known(&id).await?;
     let now = overseer.cx.board.get(&id);
     if let Some(generation) = generation

@@ -147,8 +147,8 @@ fn figures(
     disk: Option<u64>,
 ) -> (Figures, bool) {
     let (mut on_board, mut unseen, mut known) = (0, under_way.len() as u64, false);
-    cx.board.each(|id, shown| {
-        if counts(shown) {
+    cx.board.read(|all| {
+        for (id, _) in all.iter().filter(|(_, shown)| counts(shown)) {
             on_board += 1;
             unseen -= u64::from(under_way.contains_key(id));
             known |= Some(id) == but;

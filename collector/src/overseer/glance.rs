@@ -11,7 +11,7 @@ use std::{
 use tokio::{task::JoinSet, time::timeout};
 
 /// Who asks is answered then with what is known.
-const WITHIN: Duration = Duration::from_secs(1);
+pub(super) const WITHIN: Duration = Duration::from_secs(1);
 /// Threads of one look.
 const AT_ONCE: usize = 2;
 

@@ -1,16 +1,16 @@
 //! Looking at what no bell rings for, when somebody asks.
 
-use super::Overseer;
+use super::{Overseer, glance::WITHIN};
 use crate::{
     container::{Message, waits_for_start},
-    gc,
+    gc, recover,
 };
 use sexton_common::{ContainerId, Init, durable, wire::State};
 use std::{
     sync::{Arc, PoisonError},
     time::Duration,
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// What a client asks for all the time is not looked for all the time.
 const LOOK_FOR_KILLED: Duration = Duration::from_secs(1);
@@ -55,8 +55,10 @@ impl Pace {
 
 impl Overseer {
     /// Looks at what no bell rings for, when somebody asks: created containers that somebody else has
-    /// started, and those whose shim could not announce them. All of them, or `only` one.
+    /// started, those whose shim could not announce them, and those that we have not heard of yet. All of them, or `only`
+    /// one.
     pub async fn look_around(self: &Arc<Self>, only: Option<&ContainerId>) {
+        let _ = timeout(WITHIN, self.look_for_newborn(only)).await;
         let in_state = |wanted| {
             let board = &self.cx.board;
             board.all_or(only, move |id, shown| (shown.state == wanted).then(|| (id.clone(), ())))
@@ -71,6 +73,34 @@ impl Overseer {
         .await;
         // The tasks come first; what they find is on the board then.
         tokio::task::yield_now().await;
+    }
+
+    /// Whoever was told that a launch has left something may ask for it before we have heard of its directory.
+    pub(super) async fn look_for_newborn(self: &Arc<Self>, only: Option<&ContainerId>) {
+        if only.is_some_and(|id| self.cx.board.get(id).is_some()) {
+            return;
+        }
+        // None is left where as many hang as there may be.
+        let Some(permit) = self.readers.permit() else { return };
+        let (cx, only) = (self.cx.clone(), only.cloned());
+        let look = move || {
+            let _permit = permit;
+            match only {
+                Some(id) if cx.layout.container(&id).path().symlink_metadata().is_ok() => vec![id],
+                Some(_) => Vec::new(),
+                None => {
+                    let mut ids = recover::list(&cx.layout).unwrap_or_default().ids;
+                    cx.board.read(|all| ids.retain(|id| !all.contains_key(id)));
+                    ids
+                }
+            }
+        };
+        let newborn = self.cx.tools.blocking.run("look for new containers", look).await;
+        if !newborn.is_empty() {
+            self.look_at(newborn.clone()).await;
+            // Somebody else may have come to it first, and not be done. The sender is ours: it cannot be gone.
+            let _ = self.taking.subscribe().wait_for(|taken| newborn.iter().all(|id| !taken.contains(id))).await;
+        }
     }
 
     /// Finds containers that somebody else has killed and that do not die, or has frozen or thawed: nothing tells of a signal

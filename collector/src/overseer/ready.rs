@@ -5,7 +5,7 @@ use sexton_common::{
     ContainerId,
     wire::{ApiError, ErrorCode},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// How far the first look at what lies on disk is.
@@ -62,7 +62,7 @@ impl Overseer {
     ///
     /// # Errors
     /// "Busy", if that takes longer.
-    pub async fn found(&self, id: &ContainerId) -> Result<(), ApiError> {
+    pub async fn found(self: &Arc<Self>, id: &ContainerId) -> Result<(), ApiError> {
         self.known(id).await?;
         if self.cx.board.get(id).is_none() {
             self.looked(Looked::AtRest).await;
@@ -74,10 +74,11 @@ impl Overseer {
     ///
     /// # Errors
     /// "Busy", if that takes longer.
-    pub async fn known(&self, id: &ContainerId) -> Result<(), ApiError> {
+    pub async fn known(self: &Arc<Self>, id: &ContainerId) -> Result<(), ApiError> {
         let known = async {
             self.listed().await;
             self.cx.board.decided(id).await;
+            self.look_for_newborn(Some(id)).await;
         };
         timeout(KNOWN_WITHIN, known).await.map_err(|_late| {
             let text = format!(

@@ -81,7 +81,11 @@ pub async fn node(overseer: &Overseer) -> NodeStats {
     let host = cx.tools.blocking.run("look at the machine", Host::look).await;
     let disk = timeout(DISK_WITHIN, data_disk(overseer)).await.ok().flatten();
     let mut containers: BTreeMap<u32, (State, u32)> = BTreeMap::new();
-    cx.board.each(|_, shown| containers.entry(shown.state as u32).or_insert((shown.state, 0)).1 += 1);
+    cx.board.read(|all| {
+        for shown in all.values() {
+            containers.entry(shown.state as u32).or_insert((shown.state, 0)).1 += 1;
+        }
+    });
     NodeStats {
         state: NodeState::Ready,
         why: Vec::new(),

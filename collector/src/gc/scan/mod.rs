@@ -44,7 +44,7 @@ impl Known {
     /// If the containers cannot be listed: then nothing may be taken for nobody's.
     pub fn of(layout: &Layout, board: &Board, gc: &Gc) -> io::Result<Self> {
         let mut known = Self::default();
-        known.ids.extend(board.those(|id, _| Some(id.clone())));
+        board.read(|all| known.ids.extend(all.keys().cloned()));
         for entry in fs::read_dir(layout.containers())? {
             let entry = entry?;
             let dir = ContainerDir::at(entry.path());

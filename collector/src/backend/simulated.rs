@@ -24,7 +24,7 @@ use sexton_common::{
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{oneshot, watch},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use world::{Inner, World, live};
 
@@ -196,11 +196,12 @@ impl Backend for Simulated {
     fn stop<'a>(&'a self, id: &'a ContainerId, signal: i32, within: Duration) -> Doing<'a, ()> {
         Box::pin(async move {
             let _call = self.call(id, "stop");
-            if matches!(self.state(id), Some(State::Stopped | State::Gc)) {
-                return Err(error(ErrorCode::AlreadyStopped, id));
-            }
-            if self.state(id) == Some(State::Stopping) {
-                return Ok(());
+            let on_its_way = self.0.inner().container(id).run.as_ref().map(|run| run.plan.hears);
+            sleep(on_its_way.unwrap_or_default()).await;
+            match self.state(id) {
+                Some(State::Stopped | State::Gc) => return Err(error(ErrorCode::AlreadyStopped, id)),
+                Some(State::Stopping) => return Ok(()),
+                _ => {}
             }
             let now = Instant::now();
             let generation = self.living(id, |run| {

@@ -71,9 +71,14 @@ impl Instances {
     /// # Errors
     /// What its run says.
     pub async fn stop(&self, id: &ContainerId, signal: i32, timeout: Duration) -> Result<(), ApiError> {
-        match self.order(id, |go| Order::Stop { go }).await?.transpose()? {
-            Some(Go::Done) => {}
-            None | Some(Go::Run) => self.backend(id).stop(id, signal, timeout).await?,
+        let was_over = matches!(self.backend(id).state(id), None | Some(State::Stopped | State::Gc));
+        let go = self.order(id, |go| Order::Stop { go }).await?.transpose()?;
+        if go != Some(Go::Done) {
+            match self.backend(id).stop(id, signal, timeout).await {
+                // It ended by itself after it was asked for: that is as good.
+                Err(e) if e.code == ErrorCode::AlreadyStopped && (go.is_some() || !was_over) => {}
+                stopped => stopped?,
+            }
         }
         self.is_durable(id).await
     }

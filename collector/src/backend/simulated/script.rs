@@ -22,6 +22,8 @@ pub struct Plan {
     pub creation: Creation,
     /// After how long it ends by itself, and how; never, if `None`.
     pub ends: Option<(Duration, ExitStatus)>,
+    /// How long a stop is on its way to it.
+    pub hears: Duration,
     /// How long after SIGTERM it ends; never, if `None`. Other signals but SIGKILL do nothing to it.
     pub term: Option<Duration>,
     /// How long after SIGKILL it ends.
@@ -60,6 +62,7 @@ impl Default for Plan {
             hidden: none,
             creation: Creation::Takes(none),
             ends: None,
+            hears: none,
             term: Some(none),
             dies: none,
             clean: none,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::backend::simulated::{Creation, Plan, chance};
-use sexton_common::{ExitStatus, wire::ErrorCode};
+use sexton_common::ExitStatus;
 
 const MS: Duration = Duration::from_millis(1);
 const CONTAINERS: u32 = 500;
@@ -20,6 +20,7 @@ async fn stop_wins_a_hundred_thousand_times() {
         Plan {
             hidden: below(0, 5),
             creation: Creation::Takes(below(1, 20)),
+            hears: below(5, 10),
             term: (!number.is_multiple_of(3)).then(|| below(2, 30)),
             clean: below(3, 20),
             ..Plan::ends(below(4, 120), ExitStatus::Code(1))
@@ -38,10 +39,8 @@ async fn stop_wins_a_hundred_thousand_times() {
                 sleep(below(&id, 1_000_000 + round, 600)).await;
                 let before = machine.world.state(&id);
                 let stopped = collector.instances.stop(&id, 15, 20 * MS).await;
-                assert!(
-                    stopped.is_ok() || stopped.as_ref().is_err_and(|e| e.code == ErrorCode::AlreadyStopped),
-                    "{id} in round {round}: {stopped:?}"
-                );
+                // It ran, or was about to: that it ended by itself just then is no mistake of whoever stops it.
+                assert!(stopped.is_ok(), "{id} in round {round}, which found {before:?}: {stopped:?}");
                 let runs = machine.world.created(&id);
                 let dead = |state| !matches!(state, Some(State::Running | State::Creating | State::Paused));
                 assert!(dead(machine.world.state(&id)), "{id} in round {round}, which found {before:?}");

@@ -83,10 +83,10 @@ impl Task {
                 let came = self.comes() || (self.instance.next == Next::Run && !lived);
                 self.instance.stopped_by_user = true;
                 self.end().await;
-                let over = self.is_there() && !self.seen.borrow().clean;
+                let ending = self.is_there() && !self.seen.borrow().clean && !self.seen.borrow().in_gc;
                 match () {
                     () if self.creating.is_some() => self.held.push(go),
-                    () if self.alive() || (over && !came) => drop(go.send(Ok(Go::Run))),
+                    () if self.alive() || (ending && !came) => drop(go.send(Ok(Go::Run))),
                     // It may have ended, and been cleaned, while this was written: that is as good.
                     () if came || lived => drop(go.send(Ok(Go::Done))),
                     () => {

@@ -169,9 +169,7 @@ impl Node {
     /// If it does not.
     #[track_caller]
     pub fn wait_rest(&self, id: &ContainerId) -> ContainerInfo {
-        self.wait_shown(id, "rests", |info| {
-            info.state == State::Stopped && info.restart.as_ref().is_none_or(|restart| restart.next_start.is_none())
-        })
+        self.wait_shown(id, "rests", |info| info.state == State::Stopped && !info.may_come_back())
     }
 
     /// SIGTERM, and SIGKILL after 50 ms.

@@ -124,8 +124,7 @@ pub fn code(failed: &BTreeMap<ContainerId, u8>) -> u8 {
 /// Whether it lives, or is about to.
 pub fn is_alive(container: &ContainerInfo) -> bool {
     // Also what is in GC: it is started as soon as it is clean.
-    let comes = container.restart.as_ref().is_some_and(|restart| restart.next_start.is_some());
-    container.status.is_none() || container.state == State::Restarting || comes
+    container.status.is_none() || container.state == State::Restarting || container.may_come_back()
 }
 
 /// Those that live.
@@ -133,7 +132,8 @@ pub fn is_alive(container: &ContainerInfo) -> bool {
 /// # Errors
 /// If sextond does not say.
 pub fn alive(daemon: &Daemon) -> Result<Vec<ContainerInfo>, Failure> {
-    let mut found = ps::list(daemon, false)?;
+    // What has stopped may be about to come back, before anybody says so.
+    let mut found = ps::list(daemon, true)?;
     found.retain(is_alive);
     Ok(found)
 }
@@ -212,6 +212,14 @@ mod tests {
             failure: None,
         };
         let in_gc = |next| ContainerInfo { state: State::Gc, restart: Some(Box::new(restart(next))), ..ended.clone() };
-        assert!(!is_alive(&in_gc(None)) && is_alive(&in_gc(Some(sexton_common::WallTime(1)))));
+        assert!(is_alive(&in_gc(None)), "its policy has not come to that end");
+        let last =
+            sexton_common::wire::LastRun { generation: ended.generation, status: ExitStatus::Code(0), exited_at: None };
+        let decided = |next| {
+            let restart = sexton_common::wire::RestartInfo { last: Some(last), ..restart(next) };
+            ContainerInfo { restart: Some(Box::new(restart)), ..in_gc(None) }
+        };
+        assert!(!is_alive(&decided(None)) && is_alive(&decided(Some(sexton_common::WallTime(1)))));
+        assert!(!is_alive(&ContainerInfo { state: State::Stopped, ..decided(None) }));
     }
 }

@@ -61,6 +61,16 @@ pub struct ContainerInfo {
 }
 
 impl ContainerInfo {
+    /// Whether it may run again by itself: it is to be started, or its policy has not come to its last end yet, which may be
+    /// a moment later than it is clean.
+    #[must_use]
+    pub fn may_come_back(&self) -> bool {
+        self.restart.as_ref().is_some_and(|restart| {
+            let decided = self.status.is_none() || restart.last.is_some_and(|last| last.generation == self.generation);
+            restart.next_start.is_some() || (!decided && !restart.stopped_by_user)
+        })
+    }
+
     /// One that is known to be there, and no more than that: any run's word takes its place.
     #[must_use]
     pub fn pending(id: ContainerId) -> Self {

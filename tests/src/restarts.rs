@@ -3,6 +3,7 @@
 use crate::{
     Bundle, Node, Subscriber,
     crash::containers::heard_by_now,
+    proc,
     wait::{LONG, wait_for, wait_until},
 };
 use sexton_common::{
@@ -170,6 +171,16 @@ impl Node {
     #[track_caller]
     pub fn wait_rest(&self, id: &ContainerId) -> ContainerInfo {
         self.wait_shown(id, "rests", |info| info.state == State::Stopped && !info.may_come_back())
+    }
+
+    /// Waits for a run that has become `/bin/sleep`: of any other that runs nobody knows how long it does.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[track_caller]
+    pub fn wait_stays(&self, id: &ContainerId) -> ContainerInfo {
+        let sleeps = |pid| proc::command_line(pid).starts_with("/bin/sleep");
+        self.wait_shown(id, "stays", |info| info.state == State::Running && info.pid.is_some_and(sleeps))
     }
 
     /// SIGTERM, and SIGKILL after 50 ms.

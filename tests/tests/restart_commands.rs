@@ -22,8 +22,7 @@ fn start_after_a_stop_clears_flag_and_count() {
     comer.launch(&node, "always");
     comer.wait_runs(3);
     comer.put("stay", "");
-    let runs = comer.runs();
-    node.wait_shown(&comer.id, "stays", |info| info.state == State::Running && comer.runs() > runs);
+    node.wait_stays(&comer.id);
     assert!(node.restart_of(&comer.id).count >= 2);
     let already = node.start(&comer.id).unwrap_err();
     assert_eq!(already.code, ErrorCode::AlreadyStarted, "{already}");
@@ -51,6 +50,7 @@ fn start_does_not_wait_for_the_delay() {
     node.start(&comer.id).unwrap();
     comer.wait_runs(2);
     assert_eq!(node.restart_of(&comer.id).count, 0);
+    node.wait_stays(&comer.id);
     // So does restart, also where there is nothing to stop.
     fs::remove_file(comer.share().join("stay")).unwrap();
     node.kill(&comer.id, 1);

@@ -215,6 +215,7 @@ fn a_name_without_a_run_is_taken() {
     let restart = info.restart.unwrap();
     assert_eq!(info.bundle, other.bundle, "{restart:?}");
     assert!(restart.policy.to_string() == "on-failure:2" && !restart.stopped_by_user, "{restart:?}");
+    node.wait_stays(&comer.id);
     other.put("end", "");
     node.kill(&comer.id, 1);
     other.wait_runs(3);

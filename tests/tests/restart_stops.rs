@@ -180,9 +180,9 @@ fn always_comes_back_although_the_collector_was_killed_before_it_had_decided() {
         return;
     }
     let mut node = Node::configured(QUICK);
-    let comer = Comer::new(&node, "c", "trap : TERM; while :; do /bin/usleep 5000; done");
+    let comer = Comer::new(&node, "c", "trap : TERM; : > /gate/deaf; while :; do /bin/usleep 5000; done");
     let launched = comer.launch(&node, "always");
-    comer.wait_runs(1);
+    wait_for("it to be deaf", LONG, || comer.share().join("deaf").exists());
     // It takes that for nothing; the flag is there all the same, as with moby.
     node.kill(&comer.id, 15);
     assert!(node.instance(&comer.id).unwrap().stopped_by_user);

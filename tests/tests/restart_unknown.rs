@@ -48,8 +48,8 @@ fn on_failure_takes_so_many_in_a_row_for_failures() {
         assert_eq!(node.instance(&comer.id).unwrap().unknowns, u32::try_from(runs).unwrap() - 1);
     }
     // One that is known begins anew.
+    node.wait_stays(&comer.id);
     comer.put("fail", "");
-    node.wait_shown(&comer.id, "runs", |info| info.state == State::Running);
     node.kill(&comer.id, 1);
     wait_for("known ends", LONG, || node.instance(&comer.id).unwrap().unknowns == 0);
     std::fs::remove_file(comer.share().join("stays")).unwrap();

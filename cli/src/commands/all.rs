@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(asked.load(Ordering::Relaxed), 3);
         let busy = Fake::start(|_| vec![Reply::Error(ApiError::new(ErrorCode::Busy, "try again"))]);
         let daemon = busy.daemon();
-        let each = Each { daemon: &daemon, what: "", within: Duration::from_millis(1), forgiven: &[], json: false };
+        let each = Each { daemon: &daemon, what: "", within: Duration::from_secs(2), forgiven: &[], json: false };
         assert_eq!(code(&each.run(&[id], request).unwrap()), 14);
     }
 

@@ -30,6 +30,7 @@ const HEEDED: u32 = 3;
 /// Until it is clean, or given up.
 pub(super) async fn work(cx: &Arc<Context>, ward: &Arc<Ward>) {
     let backoff = Backoff::new(cx.backoff.0, cx.backoff.1);
+    let id = ward.lock().entry.estate.id.clone();
     let (mut failures, mut fruitless, mut furthest) = (1, 0, Step::Record);
     let mut wake = None;
     loop {
@@ -66,7 +67,7 @@ pub(super) async fn work(cx: &Arc<Context>, ward: &Arc<Ward>) {
             _ => {}
         }
         furthest = furthest.max(obstacle.step);
-        let delay = backoff.delay(failures);
+        let delay = backoff.delay_of(&id, failures);
         tell(cx, ward, delay).await;
         // What is in the way as before is watched as before, during the attempt too: no sign of it is missed.
         if news != News::None {

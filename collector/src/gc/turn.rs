@@ -59,10 +59,12 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..100 {
                         let taken = turn.take();
-                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
-                        std::thread::yield_now();
-                        inside.fetch_sub(1, Ordering::SeqCst);
-                        drop(taken);
+                        // Who has waited too long goes on without it.
+                        if taken.0.is_some() {
+                            assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                            std::thread::yield_now();
+                            inside.fetch_sub(1, Ordering::SeqCst);
+                        }
                     }
                 });
             }

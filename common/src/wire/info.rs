@@ -66,7 +66,9 @@ impl ContainerInfo {
     #[must_use]
     pub fn may_come_back(&self) -> bool {
         self.restart.as_ref().is_some_and(|restart| {
-            let decided = self.status.is_none() || restart.last.is_some_and(|last| last.generation == self.generation);
+            // Without a run there is no end that could be new.
+            let ended = self.status.is_some() && self.generation != 0;
+            let decided = !ended || restart.last.is_some_and(|last| last.generation == self.generation);
             restart.next_start.is_some() || (!decided && !restart.stopped_by_user)
         })
     }

@@ -7,7 +7,7 @@ mod search;
 
 use crate::{
     backend::Shims,
-    container::{Answer, Facts, Message, Phase, Task, Wish, WishKind, is_of, no_such},
+    container::{Answer, Facts, Message, Phase, Task, Wish, WishKind, busy, is_of, no_such, shutting_down},
     context::Context,
     instance::{Around, Disk, Found, Instances, Rules},
     mailbox::{Mailbox, Post},
@@ -231,16 +231,13 @@ impl Overseer {
         match mailbox.try_send(Message::Wish(Box::new(Wish { kind, reply }))) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
-                let text = format!("container {id} is busy: too many requests wait for it; try again");
-                return Err(ApiError::new(ErrorCode::Busy, text));
+                return Err(busy(id));
             }
             Err(TrySendError::Closed(_)) => return Err(no_such(id.as_str())),
         }
         match answer.await {
             Ok(answer) => answer,
-            Err(_) if self.cx.cancel.is_cancelled() => {
-                Err(ApiError::new(ErrorCode::ShuttingDown, "sextond is shutting down: ask again when it is back"))
-            }
+            Err(_) if self.cx.cancel.is_cancelled() => Err(shutting_down()),
             // It was removed before it came to our wish.
             Err(_) => Err(no_such(id.as_str())),
         }

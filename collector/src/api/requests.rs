@@ -3,7 +3,7 @@
 use super::{connection::Connection, gc, stats, subscribe};
 use crate::{
     budget,
-    container::{WishKind, no_such},
+    container::{WishKind, no_such, shutting_down},
     foreign, launch, node,
     overseer::Overseer,
 };
@@ -169,7 +169,7 @@ async fn one(
     };
     tokio::select! {
         done = work => done,
-        () = cancel.cancelled() => Err(ApiError::new(ErrorCode::ShuttingDown, "sextond is shutting down: ask again when it is back")),
+        () = cancel.cancelled() => Err(shutting_down()),
     }
 }
 

@@ -4,7 +4,7 @@
 use super::{Backend, Doing, Seen};
 use crate::{
     api,
-    container::{WishKind, no_such},
+    container::{WishKind, no_such, shutting_down},
     instance::Backends,
     launch,
     overseer::Overseer,
@@ -38,8 +38,7 @@ impl fmt::Debug for Shimmed {
 
 impl Shimmed {
     fn overseer(&self) -> Result<Arc<Overseer>, ApiError> {
-        let gone = || ApiError::new(ErrorCode::ShuttingDown, "sextond is shutting down: ask again when it is back");
-        self.overseer.upgrade().ok_or_else(gone)
+        self.overseer.upgrade().ok_or_else(shutting_down)
     }
 
     fn wish<'a>(&'a self, id: &'a ContainerId, kind: WishKind) -> Doing<'a, ()> {

@@ -26,7 +26,7 @@ pub use facts::{Facts, is_anothers, is_of, quarantine, waits_for_start};
 pub use held::Both;
 pub use machine::Phase;
 pub use task::Task;
-pub use wish::{Answer, Wish, WishKind, no_such};
+pub use wish::{Answer, Wish, WishKind, busy, no_such, shutting_down};
 
 use sexton_common::Init;
 use std::os::fd::OwnedFd;

@@ -1,7 +1,10 @@
 //! What a client wants of a container, and what it hears.
 
 use super::event::Refusal;
-use sexton_common::wire::{ApiError, ContainerInfo, ErrorCode, Reply, State};
+use sexton_common::{
+    ContainerId,
+    wire::{ApiError, ContainerInfo, ErrorCode, Reply, State},
+};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -88,4 +91,16 @@ pub fn refuse(refusal: Refusal, info: &ContainerInfo) -> ApiError {
 #[must_use]
 pub fn no_such(id: &str) -> ApiError {
     ApiError::new(ErrorCode::NoSuchContainer, format!("no such container: {id}; `sexton ps -a` lists them"))
+}
+
+/// Nothing that was asked now is begun any more.
+#[must_use]
+pub fn shutting_down() -> ApiError {
+    ApiError::new(ErrorCode::ShuttingDown, "sextond is shutting down: ask again when it is back")
+}
+
+/// Its mailbox is full.
+#[must_use]
+pub fn busy(id: &ContainerId) -> ApiError {
+    ApiError::new(ErrorCode::Busy, format!("container {id} is busy: too many requests wait for it; try again"))
 }

@@ -37,12 +37,3 @@ pub use book::{Disk, Found};
 pub use order::{Go, Order};
 pub use policy::*;
 pub use registry::{Around, Backends, Instances};
-
-use sexton_common::{
-    ContainerId,
-    wire::{ApiError, ErrorCode},
-};
-
-fn busy(id: &ContainerId) -> ApiError {
-    ApiError::new(ErrorCode::Busy, format!("container {id} is busy: too many requests wait for it; try again"))
-}

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     backend::{Backend, Doing},
     board::Board,
+    container::{busy, shutting_down},
     mailbox::{Mailbox, Post},
 };
 use sexton_common::{
@@ -246,7 +247,7 @@ impl Instances {
         match orders.try_send(order) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
-                return Err(super::busy(id));
+                return Err(busy(id));
             }
             Err(TrySendError::Closed(_)) => return Ok(None),
         }
@@ -256,7 +257,7 @@ impl Instances {
     pub(super) async fn answer<T>(&self, answer: oneshot::Receiver<T>) -> Result<Option<T>, ApiError> {
         match answer.await {
             Ok(answer) => Ok(Some(answer)),
-            Err(_) if self.around.cancel.is_cancelled() => Err(stopping()),
+            Err(_) if self.around.cancel.is_cancelled() => Err(shutting_down()),
             // It ended before it came to our order.
             Err(_) => Ok(None),
         }
@@ -266,8 +267,4 @@ impl Instances {
     pub fn backend(&self, id: &ContainerId) -> Arc<dyn Backend> {
         self.around.backends.of_container(id)
     }
-}
-
-pub(super) fn stopping() -> ApiError {
-    ApiError::new(ErrorCode::ShuttingDown, "sextond is shutting down: ask again when it is back")
 }

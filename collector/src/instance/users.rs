@@ -1,6 +1,7 @@
 //! What clients may do to a container, whether it has an instance or not.
 
-use super::{Go, Instances, Order, registry::stopping};
+use super::{Go, Instances, Order};
+use crate::container::{no_such, shutting_down};
 use sexton_common::{
     ContainerId,
     wire::{ApiError, ErrorCode, Launched, State},
@@ -40,7 +41,7 @@ impl Instances {
         match self.order_anyhow(id, &states, |go| Order::Restart { go, outcome }).await?.transpose()? {
             None => {
                 let state = self.backend(id).state(id);
-                let Some(state) = state else { return Err(crate::container::no_such(id.as_str())) };
+                let Some(state) = state else { return Err(no_such(id.as_str())) };
                 let text = format!("container {id} is {} and cannot be restarted now: try again", state.name());
                 let code = if state == State::Gc { ErrorCode::InGc } else { ErrorCode::Busy };
                 Err(ApiError::new(code, text))
@@ -51,7 +52,7 @@ impl Instances {
                 let stopped = backend.stop(id, signal, timeout);
                 tokio::select! {
                     biased;
-                    created = &mut created => created.unwrap_or_else(|_| Err(stopping())),
+                    created = &mut created => created.unwrap_or_else(|_| Err(shutting_down())),
                     stopped = stopped => match stopped {
                         // It may have ended by itself, and that is as good.
                         Err(e) if !matches!(e.code, ErrorCode::AlreadyStopped | ErrorCode::NotRunning | ErrorCode::NoSuchContainer) => Err(e),
@@ -63,7 +64,7 @@ impl Instances {
     }
 
     async fn outcome(&self, created: oneshot::Receiver<Result<Launched, ApiError>>) -> Result<Launched, ApiError> {
-        created.await.unwrap_or_else(|_| Err(stopping()))
+        created.await.unwrap_or_else(|_| Err(shutting_down()))
     }
 
     /// A user's stop: nothing starts any more, and what runs is stopped.

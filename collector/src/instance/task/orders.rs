@@ -1,7 +1,10 @@
 //! What users order.
 
 use super::Task;
-use crate::instance::{Go, MAILBOX, busy, order::Order};
+use crate::{
+    container::busy,
+    instance::{Go, MAILBOX, order::Order},
+};
 use sexton_common::{
     instance::Next,
     wire::{ApiError, ErrorCode},

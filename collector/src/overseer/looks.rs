@@ -77,7 +77,7 @@ impl Overseer {
 
     /// Whoever was told that a launch has left something may ask for it before we have heard of its directory.
     pub(super) async fn look_for_newborn(self: &Arc<Self>, only: Option<&ContainerId>) {
-        if only.is_some_and(|id| self.cx.board.get(id).is_some()) {
+        if only.is_some_and(|id| self.cx.board.read(|all| all.contains_key(id))) {
             return;
         }
         // None is left where as many hang as there may be.

@@ -44,6 +44,11 @@ impl Overseer {
         *self.looked.borrow() >= Looked::AtAll
     }
 
+    /// Whether what has no run was taken up too.
+    pub(super) fn is_at_rest(&self) -> bool {
+        *self.looked.borrow() >= Looked::AtRest
+    }
+
     /// Whether something of this name lies on disk, and nobody knows yet what: an earlier run may live. See
     /// [`crate::board::Board::decided`].
     #[must_use]

@@ -139,7 +139,8 @@ impl Overseer {
             self.cx.board.publish(EventKind::Removed, ContainerInfo::pending(id.clone()));
         }
         self.cx.board.forget(id, 0);
-        if self.is_ready() {
+        // Before that, somebody who asked may be here.
+        if self.is_at_rest() {
             self.instances.take_up(|other| other == id);
         }
     }

@@ -274,9 +274,12 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt, time::Instant};
 
     fn script(dir: &tempfile::TempDir, text: &str) -> Runtime {
-        let program = dir.path().join("runtime");
-        fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let [draft, program] = ["draft", "runtime"].map(|name| dir.path().join(name));
+        fs::write(&draft, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
+        // Another test's fork may have what this process has written open for writing for a moment: ETXTBSY.
+        let copied = std::process::Command::new("cp").arg("-p").args([&draft, &program]).status().unwrap();
+        assert!(copied.success());
         Runtime { program, ..Runtime::default() }
     }
 
@@ -318,10 +321,16 @@ mod tests {
     #[tokio::test]
     async fn a_hung_runtime_dies_with_its_group() {
         let dir = tempfile::tempdir().unwrap();
-        let pid = dir.path().join("pid");
-        let text = format!("trap '' TERM; sleep 1000 & echo $! > {}; wait", pid.display());
-        let outcome = run(&text, Duration::from_millis(700)).await;
-        assert!(!outcome.ok && !outcome.answered && outcome.words.contains("killed"), "{outcome:?}");
+        let [pid, draft] = ["pid", "pid.draft"].map(|name| dir.path().join(name));
+        let (draft, at) = (draft.display(), pid.display());
+        let text = format!("trap '' TERM; sleep 1000 & echo $! > {draft}; mv {draft} {at}; wait");
+        // Longer until it has got that far.
+        let mut deadline = Duration::from_millis(700);
+        while !pid.exists() && deadline < LONG {
+            let outcome = run(&text, deadline).await;
+            assert!(!outcome.ok && !outcome.answered && outcome.words.contains("killed"), "{outcome:?}");
+            deadline *= 3;
+        }
         let pid: u32 = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
         let gone = async {
             while sexton_common::identity::Stat::of(pid).unwrap().is_some_and(|stat| !stat.is_dead()) {

@@ -6,7 +6,7 @@ use crate::{
     wait::{LONG, wait_until},
 };
 use sexton_common::{
-    ContainerId, ExitRecord, ExitStatus,
+    ContainerId, ExitRecord, ExitStatus, Source,
     client::Client,
     durable,
     launch::{Mode, Stdio},
@@ -230,4 +230,14 @@ fn container(reply: Result<Reply, ApiError>, id: &ContainerId) -> ContainerInfo 
 #[must_use]
 pub fn killed_by(signal: u8) -> ExitStatus {
     ExitStatus::Signal { number: signal, core_dumped: false }
+}
+
+/// Nobody of ours has waited for it, and the kernel told how it ended: by its pidfd, or by its zombie where pid 1 reaps late.
+///
+/// # Panics
+/// If it ended otherwise, or somebody else told.
+#[track_caller]
+pub fn assert_told_by_kernel(info: &ContainerInfo, status: ExitStatus) {
+    assert_eq!(info.status, Some(status), "{info:?}");
+    assert!(matches!(info.source, Some(Source::Pidfd | Source::Zombie)), "{info:?}");
 }

@@ -127,7 +127,13 @@ fn what_waits_to_be_started() {
     node.remove(&removed, true).unwrap();
     assert_eq!(node.ask(&Request::Start { id: started.clone() }), Ok(Reply::Done {}));
     let info = node.inspect(&started);
-    assert_eq!((info.state, proc::command_line(info.pid.unwrap()).as_str()), (State::Running, "sleep 100000"));
+    // In the middle of its execve it has none.
+    let mut line = String::new();
+    wait_for("its command line", LONG, || {
+        line = proc::command_line(info.pid.unwrap());
+        !line.is_empty()
+    });
+    assert_eq!((info.state, line.as_str()), (State::Running, "sleep 100000"));
     assert_eq!(info.command, ["sleep", "100000"]);
     assert!(!node.layout().container(&started).gate().exists());
     let again = node.ask(&Request::Start { id: started.clone() }).unwrap_err();

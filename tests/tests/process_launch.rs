@@ -8,7 +8,7 @@ use sexton_common::{
     wire::{ErrorCode, LaunchRequest, State},
     workload::Program,
 };
-use sexton_tests::{LONG, Node, leftovers, proc, run, skipped, wait_for};
+use sexton_tests::{LONG, Node, leftovers, proc, run, skipped, wait_for, wait_until};
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
 /// Runs a script whose output is kept; what it said.
@@ -49,8 +49,7 @@ fn environment_directory_and_user() {
     // Its PATH is its own.
     let dir = node.dir().join("bin");
     fs::create_dir(&dir).unwrap();
-    fs::write(dir.join("own-program"), "#!/bin/sh\necho mine\n").unwrap();
-    Command::new("chmod").arg("755").arg(dir.join("own-program")).status().unwrap();
+    let _ = node.script("bin/own-program", "echo mine");
     let path = format!("PATH={}:/usr/bin:/bin", dir.display());
     assert_eq!(said(&node, "path", "own-program", |program| program.env = vec![path]), "mine\n");
 
@@ -100,8 +99,9 @@ fn nothing_of_the_shim_s_is_inherited() {
         assert_eq!(proc::status(pid, field).as_deref(), Some("0000000000000000"), "{field}");
     }
     assert_eq!(proc::status(pid, "Umask").as_deref(), Some("0022"));
-    let fds = leftovers::entries(format!("/proc/{pid}/fd").as_ref());
-    assert_eq!(fds.len(), 3, "{:?}", proc::descriptors(pid));
+    // Its loader has its libraries open for a moment.
+    let fds = || leftovers::entries(format!("/proc/{pid}/fd").as_ref()).len();
+    assert!(wait_until(LONG, || fds() == 3), "{:?}", proc::descriptors(pid));
     let of = |pid: u32, file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
     assert_eq!(of(pid, "oom_score_adj"), of(std::process::id(), "oom_score_adj"));
     let stat = of(pid, "stat");

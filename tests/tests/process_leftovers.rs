@@ -8,7 +8,13 @@ use sexton_common::{
     launch::Mode,
     wire::{EventKind, Launched, State},
 };
-use sexton_tests::{LONG, Node, binaries, node_api::killed_by, proc, run, shim::launched, skipped, wait_for};
+use sexton_tests::{
+    LONG, Node, binaries,
+    node_api::{assert_told_by_kernel, killed_by},
+    proc, run,
+    shim::launched,
+    skipped, wait_for,
+};
 use std::{fs, os::unix::ffi::OsStrExt, process::Command};
 
 fn signal(pid: u32, signal: Signal) {
@@ -117,9 +123,9 @@ fn one_signal_for_many_exits_loses_nothing() {
     let id = node.id("many");
     let door = node.door("door");
     let crowd = node.door("crowd");
-    // They end when nobody has the FIFO open for writing any more.
+    // They end when nobody has the FIFO open for writing any more, and would never open it themselves then.
     let script = format!(
-        "n=0; while [ $n -lt {MANY} ]; do (cat {} &); n=$((n + 1)); done; {}",
+        "exec 8<{}; n=0; while [ $n -lt {MANY} ]; do (cat <&8 &); n=$((n + 1)); done; {}",
         crowd.path().display(),
         door.script()
     );
@@ -184,7 +190,7 @@ fn without_root() {
     let public = tempfile::Builder::new().prefix("sexton-test-").tempdir_in("/tmp").unwrap();
     std::os::unix::fs::chown(public.path(), Some(65534), Some(65534)).unwrap();
     let shim = public.path().join("sexton-shim");
-    fs::copy(binaries::shim(), &shim).unwrap();
+    node.copy(&binaries::shim(), &shim);
     let id = node.id("a");
     let call = |options: &[&str], words: &[&str]| {
         let mut command = Command::new("setpriv");
@@ -239,7 +245,7 @@ fn without_its_shim() {
     node.wait_state(&id, State::Orphaned);
     door.exit(11);
     let info = node.wait(&id);
-    assert_eq!((info.status, info.source), (Some(ExitStatus::Code(11)), Some(Source::Pidfd)));
+    assert_told_by_kernel(&info, ExitStatus::Code(11));
     node.wait_state(&id, State::Stopped);
     assert!(proc::is_dead(daemon) && cgroups.iter().all(|cgroup| !cgroup.dir.exists()));
     node.finish();

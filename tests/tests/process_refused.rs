@@ -12,9 +12,10 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 /// What to run, what that ends with, and a part of what is said.
 fn programs(node: &Node) -> Vec<(&'static str, String, u8, &'static str)> {
     let file = |name: &str, text: &str, mode: u32| -> PathBuf {
-        let path = node.dir().join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let [path, draft] = ["", ".draft"].map(|end| node.dir().join(format!("{name}{end}")));
+        fs::write(&draft, text).unwrap();
+        fs::set_permissions(&draft, fs::Permissions::from_mode(mode)).unwrap();
+        node.copy(&draft, &path);
         path
     };
     let text = |path: PathBuf| path.to_str().unwrap().to_owned();

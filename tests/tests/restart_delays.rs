@@ -67,21 +67,17 @@ fn a_long_run_resets_the_delay_and_not_the_count() {
     if skipped() {
         return;
     }
-    let node = Node::configured("[restart]\nfirst = \"50ms\"\nmax = \"10s\"\nreset_after = \"1s\"\n");
+    let node = Node::configured("[restart]\nfirst = \"50ms\"\nmax = \"10s\"\nreset_after = \"5s\"\n");
     let events = node.subscribe();
-    let comer = Comer::new(&node, "c", "test -e /gate/long && /bin/sleep 1.2; exit 1");
-    comer.launch(&node, "on-failure:5");
-    node.wait_shown(&comer.id, "counts", |info| info.restart.as_ref().is_some_and(|restart| restart.count == 3));
-    // The fourth run is a long one.
-    comer.put("long", "");
-    comer.wait_runs(4);
-    std::fs::remove_file(comer.share().join("long")).unwrap();
-    node.wait_shown(&comer.id, "ends", |info| info.restart.as_ref().is_some_and(|restart| restart.count == 4));
+    // The fourth run is a long one; the others are short on a loaded machine too.
+    let script = "n=$(/bin/cat /gate/runs | /bin/busybox wc -l); test $n = 4 && /bin/sleep 6; exit 1";
+    let comer = Comer::new(&node, "c", script);
+    comer.launch(&node, "on-failure:4");
+    assert_eq!(node.wait_rest(&comer.id).restart.unwrap().count, 4);
     let instance = node.instance(&comer.id).unwrap();
     assert_eq!((instance.count, instance.delay_ms), (4, 50), "{instance:?}");
-    assert_eq!(node.wait_rest(&comer.id).restart.unwrap().count, 5);
-    assert_delays(&told(&node, &events, &comer.id), &[50, 100, 200, 50, 100]);
-    assert_eq!(comer.runs(), 6);
+    assert_delays(&told(&node, &events, &comer.id), &[50, 100, 200, 50]);
+    assert_eq!(comer.runs(), 5);
     drop(events);
     node.finish_all();
 }
@@ -95,24 +91,28 @@ fn they_outlive_the_collector() {
     let mut node = Node::configured("[restart]\nfirst = \"500ms\"\nmax = \"1h\"\n");
     let comer = Comer::new(&node, "c", "exit 1");
     comer.launch(&node, "always");
-    let mut due = None;
-    for (count, delay) in [(1, 500), (2, 1000), (3, 2000)] {
+    let mut last = None;
+    for count in 1..=3 {
         let info = node.wait_shown(&comer.id, "waits", |info| {
-            info.state == State::Restarting && info.restart.as_ref().is_some_and(|restart| restart.count == count)
+            info.state == State::Restarting && info.restart.as_ref().is_some_and(|restart| restart.count >= count)
         });
-        let next = info.restart.unwrap().next_start.unwrap();
-        assert_eq!(node.instance(&comer.id).unwrap().delay_ms, delay);
+        let before = info.restart.unwrap();
+        let next = before.next_start.unwrap();
         node.kill_daemon();
+        // A loaded machine may be a run ahead of what was shown.
+        let instance = node.instance(&comer.id).unwrap();
+        assert_eq!(instance.delay_ms, 500 << (instance.count - 1), "{instance:?}");
         node.start_daemon();
         let again = node.wait_shown(&comer.id, "is back", |info| info.restart.is_some()).restart.unwrap();
-        assert_eq!(again.count, count, "{again:?}");
-        if let Some(again) = again.next_start {
+        assert!(again.count >= before.count, "{before:?}, {again:?}");
+        if let Some(again) = again.next_start.filter(|_| again.count == before.count) {
             assert_eq!(again, next, "neither sooner nor later");
         }
-        due = Some(next);
+        last = Some((before.count, next));
     }
-    comer.wait_runs(4);
-    assert!(WallTime::now() >= due.unwrap(), "in a hurry");
+    let (count, due) = last.unwrap();
+    comer.wait_runs(usize::try_from(count).unwrap() + 1);
+    assert!(WallTime::now() >= due, "in a hurry");
     let instance = node.instance(&comer.id).unwrap();
     assert!(instance.delay_ms >= 2000, "{instance:?}");
     node.finish_all();

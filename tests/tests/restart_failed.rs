@@ -7,11 +7,11 @@ use sexton_common::{
     wire::{ErrorCode, EventKind, LaunchRequest, State},
 };
 use sexton_tests::{
-    Node,
+    Node, binaries,
     restarts::{Comer, QUICK, generations, told},
     skipped,
 };
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::fs;
 
 /// Its process is there, and watched, before it is known that it cannot become the program.
 #[test]
@@ -21,9 +21,9 @@ fn one_whose_program_is_gone_is_still_there() {
     }
     let node = Node::configured(QUICK);
     let events = node.subscribe();
-    let (program, aside, id) = (node.dir().join("program"), node.dir().join("aside"), node.id("c"));
-    fs::write(&program, "#!/bin/sh\nexit 3\n").unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let (program, aside, id) = (node.dir().join("false"), node.dir().join("aside"), node.id("c"));
+    // No script, which its shell might still have to open when it is taken away.
+    node.copy(&binaries::find("busybox").unwrap(), &program);
     let launch = |policy: &str| {
         let request = node.program_request(&id, Mode::Run, &[program.to_str().unwrap()]);
         node.launch(LaunchRequest { restart: policy.parse().unwrap(), ..request })
@@ -35,7 +35,7 @@ fn one_whose_program_is_gone_is_still_there() {
         info.state == State::Restarting && info.restart.as_ref().is_some_and(|restart| restart.failure.is_some())
     };
     let info = node.wait_shown(&id, "fails", failed);
-    assert_eq!((info.status, info.pid), (Some(ExitStatus::Code(3)), None), "as it ended the last time");
+    assert_eq!((info.status, info.pid), (Some(ExitStatus::Code(1)), None), "as it ended the last time");
     let taken = launch("no").unwrap_err();
     assert_eq!(taken.code, ErrorCode::AlreadyExists, "{taken}");
     let count = node.restart_of(&id).count;
@@ -44,7 +44,7 @@ fn one_whose_program_is_gone_is_still_there() {
     });
     node.stop(&id).unwrap();
     let info = node.wait_rest(&id);
-    assert_eq!(info.status, Some(ExitStatus::Code(3)));
+    assert_eq!(info.status, Some(ExitStatus::Code(1)));
     assert!(generations(&told(&node, &events, &id), EventKind::Removed).is_empty());
     fs::rename(&aside, &program).unwrap();
     node.start(&id).unwrap();

@@ -7,8 +7,11 @@ use sexton_tests::{
     gc::Freezer,
     registered::Registered,
     restarts::{Comer, assert_told_once, told},
-    skip, skipped, wait_for,
+    skip, skipped,
+    wait::wait_some,
+    wait_for,
 };
+use std::{fs::File, io::Write, os::unix::fs::OpenOptionsExt};
 
 /// Nothing is tried again in a test's time unless it is woken.
 const PATIENT: &str =
@@ -35,10 +38,14 @@ fn a_busy_mount_is_waited_for_and_not_a_moment_longer() {
     let mut request = comer.request(&node, "on-failure:3");
     request.cleanup = registered.cleanup();
     node.launch(request).unwrap();
-    comer.wait_runs(1);
+    // Once it reads there it has looked whether it is to stay.
+    let mut code = wait_some("the reader", LONG, || {
+        let flags = rustix::fs::OFlags::NONBLOCK.bits().try_into().unwrap();
+        File::options().write(true).custom_flags(flags).open(comer.share().join("in")).ok()
+    });
     let holder = registered.holder();
     comer.put("stay", "");
-    std::fs::write(comer.share().join("in"), "7\n").unwrap();
+    code.write_all(b"7\n").unwrap();
     node.wait_gc(&comer.id);
     // Decided long ago, and due: 20 ms.
     let info = node.wait_shown(&comer.id, "waits", |info| {

@@ -141,11 +141,11 @@ fn two_hundred_restarts_leave_no_descriptor_and_no_memory() {
     let comer = Comer::new(&node, "c", "exit 1");
     comer.launch(&node, "on-failure:200");
     // What is used once is there for good by then.
-    comer.wait_runs(40);
+    wait_for("40 runs", LONG * 4, || comer.runs() >= 40);
     let pid = node.daemon().pid();
     let before = proc::resident_kib(pid);
     let info = {
-        wait_for("201 runs", LONG * 3, || comer.runs() == 201);
+        wait_for("201 runs", LONG * 10, || comer.runs() == 201);
         node.wait_rest(&comer.id)
     };
     assert_eq!(info.restart.unwrap().count, 200);

@@ -7,7 +7,11 @@ use sexton_common::{
     runtime::Runtime,
     wire::{EventKind, Reply, Request, State},
 };
-use sexton_tests::{Bundle, LONG, Node, node_api::killed_by, proc, skipped_without_info_exit, wait_for};
+use sexton_tests::{
+    Bundle, LONG, Node,
+    node_api::{assert_told_by_kernel, killed_by},
+    proc, skipped_without_info_exit, wait_for,
+};
 use std::{path::Path, process::Stdio};
 
 #[test]
@@ -27,9 +31,9 @@ fn codes() {
         assert!(!proc::is_dead(launched.pid), "the container lives on");
         gate.exit(code);
         let info = node.wait(&id);
-        assert_eq!((info.status, info.source), (Some(ExitStatus::Code(code)), Some(Source::Pidfd)), "{}", node.words());
+        assert_told_by_kernel(&info, ExitStatus::Code(code));
         let record = node.record(&id).unwrap();
-        assert_eq!((record.status, record.source), (ExitStatus::Code(code), Source::Pidfd), "it is on disk too");
+        assert_eq!((record.status, Some(record.source)), (ExitStatus::Code(code), info.source), "it is on disk too");
         assert!(record.exited.is_some() && record.started.map(|stamp| stamp.wall) == info.started_at);
         node.wait_state(&id, State::Stopped);
         events.wait(&id, EventKind::Stopped);
@@ -54,7 +58,7 @@ fn signals() {
         node.wait_state(&id, State::Orphaned);
         node.kill(&id, i32::from(signal));
         let info = node.wait(&id);
-        assert_eq!((info.status, info.source), (Some(killed_by(signal)), Some(Source::Pidfd)));
+        assert_told_by_kernel(&info, killed_by(signal));
     }
     node.finish();
 }
@@ -72,7 +76,7 @@ fn stop_and_remove_reach_an_orphan() {
     node.wait_state(&id, State::Orphaned);
     let stopped = node.ask(&Request::Stop { id: id.clone(), signal: 15, timeout_ms: 300 }).unwrap();
     let Reply::Container(info) = stopped else { panic!("{stopped:?}") };
-    assert_eq!((info.status, info.source), (Some(killed_by(9)), Some(Source::Pidfd)));
+    assert_told_by_kernel(&info, killed_by(9));
     let id = node.id("remove");
     let launched = node.run(&id, &Bundle::new(&node, "remove").sleeping().write());
     proc::kill_shim(&launched);
@@ -129,7 +133,7 @@ fn with_the_collector() {
     assert_eq!((info.pid, info.generation, info.started_at), (Some(launched.pid), launched.generation, started));
     gate.exit(7);
     let info = node.wait(&id);
-    assert_eq!((info.status, info.source), (Some(ExitStatus::Code(7)), Some(Source::Pidfd)));
+    assert_told_by_kernel(&info, ExitStatus::Code(7));
     assert_eq!(info.started_at, started);
     node.finish();
 }
@@ -170,7 +174,7 @@ fn before_it_was_started() {
     node.wait_state(&id, State::Orphaned);
     node.kill(&id, 9);
     let info = node.wait(&id);
-    assert_eq!((info.status, info.source), (Some(killed_by(9)), Some(Source::Pidfd)));
+    assert_told_by_kernel(&info, killed_by(9));
     node.wait_state(&id, State::Stopped);
     node.finish();
 }

@@ -7,7 +7,10 @@ use sexton_common::{
     wire::{self, ErrorCode, EventKind, Launched, Reply, Request, State},
 };
 use sexton_tests::{
-    Bundle, Gate, LONG, Node, foreign::Foreign, node_api::killed_by, proc, skip, skipped, wait, wait_for,
+    Bundle, Gate, LONG, Node,
+    foreign::Foreign,
+    node_api::{assert_told_by_kernel, killed_by},
+    proc, skip, skipped, wait, wait_for,
 };
 use std::{
     fs,
@@ -150,7 +153,11 @@ fn shims_killed_among_the_surplus() {
     for orphan in &orphans {
         orphan.gate.exit(orphan.code);
     }
-    assert_exits(&node, &orphans, Source::Pidfd);
+    for orphan in &orphans {
+        let info = node.wait(&orphan.id);
+        assert_told_by_kernel(&info, ExitStatus::Code(orphan.code));
+        assert_eq!(info.generation, orphan.launched.generation, "{}", orphan.id);
+    }
     for run in &all {
         run.gate.exit(run.code);
     }

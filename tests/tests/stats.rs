@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap fails")]
 
 use sexton_common::{
-    ContainerId, cgroup,
+    ContainerId, WallTime, cgroup,
     runtime::Runtime,
     wire::{ContainerStats, LaunchRequest},
 };
@@ -29,9 +29,9 @@ fn kill_all(node: &Node, ids: &[&ContainerId]) {
     node.remove_all();
 }
 
-/// Hundredths of a percent of one core between two samples, by the counters themselves.
-fn share(from: &ContainerStats, to: &ContainerStats) -> f64 {
-    (to.cpu_ns.unwrap() - from.cpu_ns.unwrap()) as f64 / (to.at.0 - from.at.0) as f64 * 10_000.0
+/// Hundredths of a percent of one core between two samples, by the counters themselves, if so much time was between them.
+fn share(from: &ContainerStats, to: &ContainerStats, ns: u64) -> f64 {
+    (to.cpu_ns.unwrap() - from.cpu_ns.unwrap()) as f64 / ns.max(1) as f64 * 10_000.0
 }
 
 /// One burns what it gets, one sleeps: told apart, and the shares are what the counters say.
@@ -44,22 +44,28 @@ fn cpu(node: &Node, runtime: &Runtime, quota: bool) {
     let burns = launch(node, runtime, "burns", Bundle::new(node, "burns").sh("while :; do :; done").with(limited));
     let sleeps = launch(node, runtime, "sleeps", Bundle::new(node, "sleeps").sleeping());
     let mut samples = node.samples(&[burns.clone(), sleeps.clone()], Some(PERIOD));
-    let mut taken = vec![samples.take().unwrap()];
-    assert!(taken[0].iter().all(|stats| stats.cpu_of_core.is_none() && stats.cpu_of_all.is_none()), "{taken:?}");
-    assert_eq!(taken[0].iter().map(|stats| &stats.id).collect::<Vec<_>>(), [&burns, &sleeps], "as they were named");
-    (0..6).for_each(|_| taken.push(samples.take().unwrap()));
+    let mut take = || (samples.take().unwrap(), WallTime::now());
+    let mut taken = vec![take()];
+    let first = &taken[0].0;
+    assert!(first.iter().all(|stats| stats.cpu_of_core.is_none() && stats.cpu_of_all.is_none()), "{taken:?}");
+    assert_eq!(first.iter().map(|stats| &stats.id).collect::<Vec<_>>(), [&burns, &sleeps], "as they were named");
+    (0..6).for_each(|_| taken.push(take()));
     drop(samples);
     let cpus = std::thread::available_parallelism().unwrap().get() as f64;
     for pair in taken.windows(2) {
-        for (before, now) in pair[0].iter().zip(&pair[1]) {
-            let (core, all, counted) =
-                (f64::from(now.cpu_of_core.unwrap()), f64::from(now.cpu_of_all.unwrap()), share(before, now));
-            // `at` and the counter are read one after the other, on a machine that does other things too.
-            assert!((core - counted).abs() <= 200.0 + counted * 0.3, "{core} is not {counted}: {before:?} {now:?}");
+        let [(earlier, had), (later, have)] = [&pair[0], &pair[1]];
+        for (before, now) in earlier.iter().zip(later) {
+            let (core, all) = (f64::from(now.cpu_of_core.unwrap()), f64::from(now.cpu_of_all.unwrap()));
+            // The counter was read between `at` and the arrival, which are far from each other on a loaded machine.
+            let least = share(before, now, have.0 - before.at.0);
+            let most = share(before, now, now.at.0.saturating_sub(had.0));
+            let fits = core >= least * 0.7 - 200.0 && core <= most * 1.3 + 200.0;
+            assert!(fits, "{core} is not {least} to {most}: {before:?} {now:?}");
             assert!(all <= core && all >= core / cpus / 4.0, "{all} of all, {core} of one");
         }
     }
-    let mean = |n: usize| share(&taken[0][n], &taken[6][n]);
+    let ((first, _), (last, arrived)) = (&taken[0], &taken[6]);
+    let mean = |n: usize| share(&first[n], &last[n], arrived.0 - first[n].at.0);
     assert!(mean(1) < 200.0, "who sleeps uses {}", mean(1));
     // The share that is left over on a loaded machine is small, but not as small as a sleeper's.
     assert!(mean(0) > 300.0, "who burns uses {}", mean(0));

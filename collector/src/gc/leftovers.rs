@@ -106,7 +106,14 @@ mod tests {
             std::thread::yield_now();
         }
         let child = children(&identity)[0];
-        let obstacle = super::end(&identity, Instant::now() + Duration::from_millis(300)).unwrap_err();
+        // What was killed may still be dying.
+        let obstacle = loop {
+            let obstacle = super::end(&identity, Instant::now() + Duration::from_millis(300)).unwrap_err();
+            let dead = !matches!(child.look(), Ok(Presence::Alive(_)));
+            if dead && obstacle.holders.iter().all(|holder| holder.process != child) || Instant::now() >= deadline {
+                break obstacle;
+            }
+        };
         assert!(!matches!(child.look(), Ok(Presence::Alive(_))), "{obstacle:?}");
         assert_eq!(obstacle.holders.iter().map(|holder| holder.process).collect::<Vec<_>>(), [identity]);
         drop(shim);

@@ -245,9 +245,15 @@ fn an_init_that_waits_for_its_namespace_is_not_taken_for_gone() {
         freeze(freezer);
         // unshare(1) is left alone: it is not the container's.
         let others = spared_by(&[outer.pid()]);
-        let obstacle = end(&[], &[init], &others, within(BRIEF)).unwrap_err();
-        let stack = read(&format!("/proc/{}/stack", init.pid));
-        assert!(stack.contains("zap_pid_ns_processes"), "{stack}");
+        let mut last = None;
+        wait_for("the init to wait for its namespace", || {
+            let obstacle = end(&[], &[init], &others, within(BRIEF)).unwrap_err();
+            let waits = read(&format!("/proc/{}/stack", init.pid)).contains("zap_pid_ns_processes");
+            let both = obstacle.holders.len() == 2;
+            last = Some(obstacle);
+            waits && both
+        });
+        let obstacle = last.unwrap();
         let left = read(&format!("{}/cgroup.procs", cgroups.dir(0).display()));
         assert!(!left.lines().any(|pid| pid == init.pid.to_string()), "{left}");
         assert_eq!(obstacle.holders[0].process, stuck, "{obstacle:?}");

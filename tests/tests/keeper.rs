@@ -303,7 +303,10 @@ fn what_is_not_ours_does_not_stay_stored() {
     let mut keeper = Keeper::start(&node);
     let own = |pid| proc::descriptors(pid).values().sum::<usize>();
     let mut before = own(keeper.pid());
-    wait_for("it to be at rest", LONG, || std::mem::replace(&mut before, own(keeper.pid())) == before);
+    wait_for("it to be at rest", LONG, || {
+        let sleeps = proc::status(keeper.pid(), "State").is_some_and(|state| state.starts_with('S'));
+        std::mem::replace(&mut before, own(keeper.pid())) == before && sleeps
+    });
     let sender = UnixDatagram::unbound().unwrap();
     sender.connect(&sexton_tests::keeper::sockets(&node)[0]).unwrap();
     let stdin = std::io::stdin();

@@ -17,6 +17,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// A configuration: what a whole attempt may take, the first back-off and the last, and what a command may take.
@@ -136,6 +137,13 @@ pub fn mounted(at: &Path) -> usize {
 pub fn must(command: &mut Command) {
     let out = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     assert!(out.status.success(), "{command:?}: {}", String::from_utf8_lossy(&out.stderr));
+}
+
+/// As long as one has this, the other tests of its binary that want it wait: whoever makes a mount namespace, as a runtime
+/// does at every launch, has a copy of what they have mounted, and is in the way for a moment.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Somebody who is in the way; killed when it is dropped.

@@ -194,6 +194,8 @@ fn both_killed_before_anybody_could_write() {
     window.read_only(true);
     gate.exit(26);
     assert_eq!(node.wait(&id).status, Some(ExitStatus::Code(26)));
+    // It rings first. A zombie would tell the next collector what it was.
+    wait_for("the shim to reap it", LONG, || proc::is_gone(launched.pid));
     node.kill_daemon();
     kill(launched.shim_pid);
     window.read_only(false);

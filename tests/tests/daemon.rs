@@ -121,7 +121,7 @@ fn a_launch_that_it_does_not_live_to_see() {
         if hard {
             node.kill_daemon();
         } else {
-            node.terminate_daemon();
+            node.terminate_daemon_in_time();
         }
         fs::remove_file(&slow).unwrap();
         fs::remove_file(&seen).unwrap();
@@ -145,7 +145,7 @@ fn it_leaves_its_directory_as_it_was() {
     node.run(&id, &Bundle::new(&node, "a").sh("exit 0").write());
     node.wait_state(&id, State::Stopped);
     node.remove(&id, false).unwrap();
-    node.terminate_daemon();
+    node.terminate_daemon_in_time();
     let mut left: Vec<_> = sexton_tests::leftovers::entries(node.layout().state())
         .iter()
         .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())

@@ -49,7 +49,8 @@ fn a_service_manager_holds_what_both_would_have_known() {
     let mut expected: Vec<_> = cases.iter().map(|(_, (_, launched, _))| name_of(&node, launched)).collect();
     expected.push(name_of(&node, &created));
     expected.sort();
-    assert_eq!(manager.names(), expected, "stored before anybody was told that it runs");
+    // Before anybody is told that it runs, where the collector has the time for it.
+    wait_for("each of them to be stored", LONG, || manager.names() == expected);
     manager.kill_collector();
     for (code, (_, launched, gate)) in &cases {
         proc::kill_shim(launched);
@@ -109,7 +110,7 @@ fn the_store_holds_what_runs_and_nothing_else() {
     wait_for("the store to let go of it", LONG, || manager.names().is_empty());
     // Removed behind sextond's back: of no use to anybody.
     let (gone, third, third_gate) = gated(&node, "c");
-    assert_eq!(manager.names(), [name_of(&node, &third)]);
+    wait_for("it to be stored", LONG, || manager.names() == [name_of(&node, &third)]);
     manager.kill_collector();
     third_gate.exit(0);
     wait_for("the record", LONG, || node.record(&gone).is_some() && proc::is_gone(third.shim_pid));

@@ -1,7 +1,11 @@
 //! `sexton gc add`: what some other engine left behind, here plain runc, is cleaned as if it were ours.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot unwrap fails")]
 
-use sexton_common::{ContainerId, ProcessIdentity, gc::GcOrigin, wire::ErrorCode};
+use sexton_common::{
+    ContainerId, ProcessIdentity, durable,
+    gc::{Entry, GcOrigin},
+    wire::ErrorCode,
+};
 use sexton_tests::{
     bundle::Bundle,
     leftovers, needs,
@@ -46,12 +50,15 @@ fn what_lives_is_killed_and_everything_goes_durably() {
     assert!(node.layout().gc_entry(&id).exists(), "durable when it is answered");
     let before = node.wait_gc(&id);
     assert_eq!(before.origin, GcOrigin::Added);
-    assert!(proc::is_dead(init.pid) && !runtime_state(&node, &id), "what nobody holds is gone: {before:?}");
+    let is_gone = || proc::is_dead(init.pid) && !runtime_state(&node, &id);
+    wait_for("what nobody holds to be gone", LONG, is_gone);
     node.kill_daemon();
+    let written: Entry = durable::read(&node.layout().gc_entry(&id)).unwrap().unwrap();
     node.start_daemon();
     let after = node.wait_gc(&id);
     assert_eq!((after.since, after.generation), (before.since, before.generation));
-    assert!(after.attempts > before.attempts, "{before:?}, {after:?}");
+    // An attempt counts from its beginning, and is written in its end, if their number has doubled.
+    wait_for("another attempt", LONG, || node.wait_gc(&id).attempts > written.attempts);
     drop(holder);
     node.wait_no_gc();
     registered.is_clean(Some("")).unwrap();

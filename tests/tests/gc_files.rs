@@ -6,7 +6,7 @@ use sexton_common::{ExitStatus, cleanup::Cleanup, gc::Step, wire::State};
 use sexton_tests::{
     Bundle, LONG, Node, Options,
     gc::LoopDisk,
-    gc_things::{bind, must, patient},
+    gc_things::{bind, config, must, patient},
     leftovers, skipped, wait_until,
 };
 use std::{
@@ -53,7 +53,8 @@ fn a_hostile_tree() {
     if skipped() {
         return;
     }
-    let node = node();
+    // A hundred thousand may take their time; what a deadline has cut short goes on soon.
+    let node = Node::with(Options { config: config("60s", "200ms", "1s", "10s"), ..Options::default() });
     let (precious, tree, id) = (precious(&node), node.dir().join("tree"), node.id("c"));
     fs::create_dir_all(tree.join("many")).unwrap();
     fs::create_dir(tree.join("deep")).unwrap();

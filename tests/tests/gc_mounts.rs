@@ -11,7 +11,7 @@ use sexton_common::{
 use sexton_tests::{
     Bundle, Gate, LONG, Node, Options,
     gc::LoopDisk,
-    gc_things::{Bystander, bind, mounted, patient, tmpfs},
+    gc_things::{Bystander, alone, bind, mounted, patient, tmpfs},
     leftovers, skipped, wait_for,
 };
 use std::{
@@ -53,6 +53,7 @@ fn what_is_mounted_in_the_root_goes_and_the_root_stays() {
     if skipped() {
         return;
     }
+    let _alone = alone();
     let node = node();
     let (root, bundle, gate) = own(&node, "b");
     let (host, id) = (node.dir().join("host"), node.id("c"));
@@ -95,6 +96,7 @@ fn who_has_its_cwd_there_is_named_and_its_end_is_enough() {
     if skipped() {
         return;
     }
+    let _alone = alone();
     let node = node();
     let (root, bundle, gate) = own(&node, "b");
     let id = node.id("c");
@@ -120,6 +122,7 @@ fn who_has_a_copy_in_another_namespace_is_named_and_its_end_is_enough() {
     if skipped() {
         return;
     }
+    let _alone = alone();
     let node = node();
     let (root, bundle, gate) = own(&node, "b");
     let id = node.id("c");
@@ -150,6 +153,7 @@ fn what_was_registered_is_unmounted_and_what_is_below_a_registered_path_too() {
     if skipped() {
         return;
     }
+    let _alone = alone();
     let node = node();
     let (point, path, host) = (node.dir().join("point"), node.dir().join("path"), node.dir().join("host"));
     fs::create_dir_all(&path).unwrap();
@@ -180,6 +184,7 @@ fn a_root_of_two_is_the_survivors() {
     if skipped() {
         return;
     }
+    let _alone = alone();
     let node = node();
     let (root, bundle, gate) = own(&node, "a");
     let (other, last) = Bundle::new(&node, "b").gated();
@@ -203,6 +208,7 @@ fn a_root_that_is_the_hosts_is_left_alone() {
     if skipped() {
         return;
     }
+    let _alone = alone();
     let node = node();
     let neighbour = node.dir().join("bundles/neighbour");
     tmpfs(&neighbour);

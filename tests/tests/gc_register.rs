@@ -9,7 +9,7 @@ use sexton_common::{
 };
 use sexton_tests::{
     Bundle, Node, Options,
-    gc_things::{mounted, must, patient, tmpfs},
+    gc_things::{alone, mounted, must, patient, tmpfs},
     leftovers, run, skipped,
 };
 use std::{
@@ -75,6 +75,7 @@ fn the_command_line_the_api_and_the_shim_register_alike() {
     if skipped() {
         return;
     }
+    let _alone = alone();
     let mut node = node(patient());
     let all = ["run", "create", "api", "shim", "alone"]
         .map(|name| (node.id(name), Things::new(&node, name), Bundle::new(&node, name)));
@@ -136,6 +137,7 @@ fn what_cannot_be_registered_is_refused_by_everybody_alike() {
     if skipped() {
         return;
     }
+    let _alone = alone();
     let node = node(patient());
     let (id, bundle) = (node.id("c"), Bundle::new(&node, "b").sleeping().write());
     let own = node.layout().containers().join("x").display().to_string();
@@ -182,6 +184,7 @@ fn a_launch_that_fails_cleans_nothing_that_was_registered() {
     if skipped() {
         return;
     }
+    let _alone = alone();
     let node = node(patient());
     let (file, ran) = (node.dir().join("file"), node.dir().join("ran"));
     fs::write(&file, "").unwrap();

@@ -82,7 +82,7 @@ fn one_that_is_stuck_in_the_kernel() {
     if skipped() {
         return;
     }
-    let mut node = node(config("2s", "300ms", "400ms", "10s"));
+    let mut node = node(config("10s", "300ms", "400ms", "10s"));
     let disk = LoopDisk::new(&node.dir().join("image"), &node.dir().join("disk"));
     let write = format!("echo x > {}/file", disk.point().display());
     let hanging = Hanging::new(&node, &write);
@@ -140,7 +140,7 @@ fn one_that_must_be_asked() {
     if skipped() {
         return;
     }
-    let node = node(config("3s", "60s", "60s", "10s"));
+    let node = node(patient());
     let (runc, root, dir) = (binaries::runc(), node.runtime_root(), node.dir().to_owned());
     let other = |name: &str, state: &str| {
         let (runc, root, dir) = (runc.display(), root.display(), dir.display());

@@ -301,6 +301,12 @@ fn what_is_not_ours_does_not_stay_stored() {
     }
     let node = Node::bare();
     let mut keeper = Keeper::start(&node);
+    let own = |pid| proc::descriptors(pid).values().sum::<usize>();
+    let mut before = own(keeper.pid());
+    wait_for("it to be at rest", LONG, || {
+        let sleeps = proc::status(keeper.pid(), "State").is_some_and(|state| state.starts_with('S'));
+        std::mem::replace(&mut before, own(keeper.pid())) == before && sleeps
+    });
     let sender = UnixDatagram::unbound().unwrap();
     sender.connect(&sexton_tests::keeper::sockets(&node)[0]).unwrap();
     let stdin = std::io::stdin();
@@ -309,14 +315,11 @@ fn what_is_not_ours_does_not_stay_stored() {
     let parts = [std::io::IoSlice::new(b"FDSTORE=1\nFDNAME=somebody's\n")];
     let flags = nix::sys::socket::MsgFlags::empty();
     nix::sys::socket::sendmsg::<()>(std::os::fd::AsRawFd::as_raw_fd(&sender), &parts, &control, flags, None).unwrap();
+    wait_for("it to be held", LONG, || own(keeper.pid()) > before);
     for held in ["1 descriptors", "0 descriptors"] {
         keeper.kill_collector(&node, || {});
         assert!(node.words().contains(held), "{held}: {}", node.words());
-        let own = |pid| proc::descriptors(pid).values().sum::<usize>();
-        let before = own(keeper.pid());
-        wait_for("it to be let go of", LONG, || {
-            held.starts_with('0') || own(keeper.pid()) < before || node.words().contains("not ours")
-        });
+        wait_for("it to be let go of", LONG, || own(keeper.pid()) == before);
     }
     keeper.finish(node);
 }

@@ -31,6 +31,15 @@ fn refused(done: Result<(), ApiError>, words: &[&str]) {
     }
 }
 
+/// The disk has half a second to tell how full it is. As long as it does not, nobody is refused for that.
+#[track_caller]
+fn is_known_to_be_full(node: &Node, words: &[&str]) {
+    wait_for("it is known to be full", LONG, || {
+        let (state, why) = node.state();
+        state == NodeState::Full && why.iter().any(|why| words.iter().all(|word| why.contains(word)))
+    });
+}
+
 /// Whatever machine this is, it is ready, and says how much it has.
 #[test]
 fn by_default_it_is_ready() {
@@ -96,14 +105,17 @@ fn below_the_low_watermark_starts_are_refused_with_the_figure() {
         (format!("disk_low = '{HUGE}'"), &["disk: ", " left, below the low watermark of ", "node.disk_low"]),
     ] {
         node.mark(&marks);
-        assert_eq!(node.state().0, NodeState::Full);
         for mode in [Mode::Run, Mode::Create] {
+            is_known_to_be_full(&node, words);
             refused(launch(&node, &new, &bundle, mode), words);
         }
+        is_known_to_be_full(&node, words);
         refused(node.ask(&Request::Start { id: created.clone() }).map(drop), words);
+        is_known_to_be_full(&node, words);
         let started = node.sexton(&["start", created.as_str()]);
         assert_eq!(started.code(), 10, "{started:?}");
         assert!(words.iter().all(|word| started.stderr.contains(word)), "{started:?}");
+        is_known_to_be_full(&node, words);
         let ran = run(&mut node.cli(&["run", "-d"], &new, &bundle, &[]));
         assert!(ran.code() == 125 && ran.stderr.contains("this node is full"), "{ran:?}");
         // What cannot be started anyway hears that, not this.
@@ -133,12 +145,13 @@ fn a_disk_that_fills_up_and_is_emptied() {
     let mut node = Node::with(Options { daemon: false, config });
     let disk = SmallDisk::new(node.layout().data());
     node.start_daemon();
-    assert_eq!(node.state(), (NodeState::Ready, Vec::new()));
+    wait_for("it is ready", LONG, || node.state() == (NodeState::Ready, Vec::new()));
     let bundle = Bundle::new(&node, "a").args(&["/bin/true"]).write();
     let id = node.id("a");
     disk.fill();
-    wait_for("it is full", LONG, || node.state().0 == NodeState::Full);
-    refused(launch(&node, &id, &bundle, Mode::Run), &["disk: 0 B left", "256.0 KiB", "node.disk_low"]);
+    let words = ["disk: 0 B left", "256.0 KiB", "node.disk_low"];
+    is_known_to_be_full(&node, &words);
+    refused(launch(&node, &id, &bundle, Mode::Run), &words);
     disk.free();
     wait_for("it is ready", LONG, || node.state().0 == NodeState::Ready);
     launch(&node, &id, &bundle, Mode::Run).unwrap();

@@ -124,7 +124,7 @@ fn over_a_restart() {
     request.runtime = node.runtime_but("hangs", "delete", &wait);
     node.launch(request).unwrap();
     assert_eq!(node.wait(&id).status, Some(ExitStatus::Code(5)));
-    node.terminate_daemon();
+    node.terminate_daemon_in_time();
     node.start_daemon();
     let info = node.wait(&id);
     assert_eq!((info.status, info.source), (Some(ExitStatus::Code(5)), Some(Source::Waited)));

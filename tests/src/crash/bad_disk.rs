@@ -4,7 +4,7 @@
 
 use super::{
     collector::connect,
-    containers::{Rest, again, judge, judge_events, nothing_left_but, settle},
+    containers::{Rest, again, heard_by_now, judge, judge_events, nothing_left_but, settle},
     fault::Fault,
     killer::{Blow, Killer, Order, Report},
     site::Party,
@@ -122,7 +122,7 @@ impl BadDisk {
         for (n, party) in self.parties.iter().enumerate() {
             self.ask(killer, client, &Request::Remove { id: party.id.clone(), force: true })?;
             if let Some(events) = &events {
-                judge_events(&events.heard(), &party.id, Some(usize::from(n > 0)))?;
+                judge_events(&heard_by_now(node, events), &party.id, Some(usize::from(n > 0)))?;
             }
         }
         killer.heal();

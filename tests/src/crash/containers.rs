@@ -8,7 +8,7 @@ use crate::{
     node::Node,
     proc,
     subscriber::{Heard, Subscriber},
-    wait::wait_until,
+    wait::{LONG, wait_until},
 };
 use sexton_common::{
     ContainerId, ExitStatus, UnknownReason,
@@ -17,8 +17,8 @@ use sexton_common::{
 use std::time::{Duration, Instant};
 
 /// What comes to rest does so within this, on a loaded machine.
-pub const REST_WITHIN: Duration = Duration::from_secs(30);
-const CLEAN_WITHIN: Duration = Duration::from_secs(10);
+pub const REST_WITHIN: Duration = LONG;
+const CLEAN_WITHIN: Duration = LONG;
 /// What waits for nobody must be seen waiting as long as this.
 const WAITS_FOR: Duration = Duration::from_millis(200);
 /// What is orphaned and was to be started by its shim is seen to by the collector within this.

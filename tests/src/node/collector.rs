@@ -35,12 +35,27 @@ impl Node {
         self.daemon.as_mut().unwrap()
     }
 
+    /// SIGTERM, and its end. What it was at may not be over within its second on a loaded machine; then it says so.
+    ///
+    /// # Panics
+    /// If it does not end, or says otherwise.
+    #[track_caller]
+    pub fn terminate_daemon(&mut self) {
+        let before = self.words().len();
+        let (status, took) = self.daemon().stop(Signal::TERM);
+        self.daemon = None;
+        let words = self.words().split_off(before);
+        let left_some = status.code() == Some(1) && words.contains("stopped, but not all of it");
+        assert!(status.success() || left_some, "sextond ended with {status}: {words}");
+        assert!(took < Duration::from_secs(15), "sextond took {took:?} to stop: {words}");
+    }
+
     /// SIGTERM, and what belongs to it: exit 0 in about a second.
     ///
     /// # Panics
     /// If it takes longer or says otherwise.
     #[track_caller]
-    pub fn terminate_daemon(&mut self) {
+    pub fn terminate_daemon_in_time(&mut self) {
         let (status, took) = self.daemon().stop(Signal::TERM);
         self.daemon = None;
         assert!(status.success(), "sextond ended with {status}: {}", self.words());

@@ -7,10 +7,14 @@ use sexton_common::{
     wire::{ErrorCode, EventKind, Launched, Request, State},
 };
 use sexton_tests::{
-    Bundle, LONG, Node, gc::Freezer, node_api::killed_by, proc, run, skip, skipped, skipped_without_info_exit,
-    wait::wait_some, wait_for,
+    Bundle, LONG, Node,
+    gc::Freezer,
+    node_api::killed_by,
+    proc, run, skip, skipped, skipped_without_info_exit,
+    wait::{observe, wait_some},
+    wait_for,
 };
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// A bundle that sleeps below the freezer, in a cgroup of its own.
 fn sleeper(node: &Node, freezer: &Freezer, id: &ContainerId) -> PathBuf {
@@ -36,6 +40,29 @@ fn freezer(node: &Node) -> Option<Freezer> {
 fn was_killed(node: &Node, id: &ContainerId, source: Source) {
     let info = node.inspect(id);
     assert_eq!((info.status, info.source), (Some(killed_by(9)), Some(source)), "{info:?}");
+}
+
+/// Each attempt writes into its cgroups, and watches them (v2): that is no sign that somebody else has changed something.
+#[test]
+fn our_own_looks_lead_to_no_others() {
+    if skipped() {
+        return;
+    }
+    let node = Node::patient();
+    let Some(freezer) = freezer(&node) else { return };
+    let (id, _) = sleeping(&node, &freezer, "c");
+    freezer.freeze(true);
+    let _ = node.sexton(&["kill", id.as_str(), "KILL"]).ok();
+    let before = node.wait_gc(&id).attempts;
+    observe(Duration::from_secs(2));
+    let after = node.wait_gc(&id).attempts;
+    // What may have changed before it was watched is looked at once more.
+    assert!(after <= before.max(1) + 1, "{before} attempts, then {after}, and the next one is due in a minute");
+    freezer.freeze(false);
+    node.wait_state(&id, State::Stopped);
+    was_killed(&node, &id, Source::Waited);
+    drop(freezer);
+    node.finish();
 }
 
 #[test]

@@ -5,9 +5,9 @@ use crate::{
     context::Context,
     seats::Rank,
     sys,
-    watch::{Directories, InitWatch, Watched},
+    watch::{Change, Directories, InitWatch, Watched},
 };
-use rustix::fs::inotify::WatchFlags;
+use rustix::fs::inotify::{ReadFlags, WatchFlags};
 use std::{
     collections::HashMap,
     fs::File,
@@ -53,7 +53,7 @@ impl Sources {
             match directories.next().await {
                 Ok(Some(changes)) => {
                     let listeners = self.lock();
-                    for change in changes {
+                    for change in changes.iter().filter(|change| is_sign(change)) {
                         listeners.get(&change.directory).into_iter().flatten().for_each(|one| one.notify_one());
                     }
                 }
@@ -67,6 +67,11 @@ impl Sources {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<i32, Vec<Arc<Notify>>>> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What else is written in a cgroup, we write: to thaw, and to kill.
+fn is_sign(change: &Change) -> bool {
+    !change.what.contains(ReadFlags::MODIFY) || change.name.as_deref() == Some("cgroup.events")
 }
 
 /// What one entry waits for.

@@ -75,7 +75,7 @@ pub(super) async fn work(cx: &Arc<Context>, ward: &Arc<Ward>) {
         }
         let fresh = wake.is_none();
         let wake = wake.get_or_insert_with(|| Wake::of(cx, &obstacle));
-        let missed = wake.is_late || (fresh && wake.may_have_missed());
+        let missed = wake.is_late || (fresh && wake.may_have_missed);
         match wait(ward, wake, missed, delay, fruitless).await {
             Woken::Due { restless } => {
                 failures = failures.saturating_add(1);

@@ -8,9 +8,10 @@ use crate::{
     watch::{Change, Directories, InitWatch, Watched},
 };
 use rustix::fs::inotify::{ReadFlags, WatchFlags};
+use sexton_common::gc::Step;
 use std::{
     collections::HashMap,
-    fs::File,
+    fs::{self, File},
     io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -69,6 +70,11 @@ impl Sources {
     }
 }
 
+/// Whether there are processes in a cgroup of v2, or below it.
+fn is_populated(dir: &Path) -> bool {
+    fs::read_to_string(dir.join("cgroup.events")).is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+}
+
 /// What else is written in a cgroup, we write: to thaw, and to kill.
 fn is_sign(change: &Change) -> bool {
     !change.what.contains(ReadFlags::MODIFY) || change.name.as_deref() == Some("cgroup.events")
@@ -84,6 +90,8 @@ pub struct Wake {
     changed: Arc<Notify>,
     /// Something was gone already when it was to be watched.
     pub is_late: bool,
+    /// Something may have happened between the look and the beginning of the watch.
+    pub may_have_missed: bool,
 }
 
 /// What happened.
@@ -105,6 +113,7 @@ impl Wake {
             cgroups: Vec::new(),
             changed: Arc::new(Notify::new()),
             is_late: false,
+            may_have_missed: obstacle.mounts,
         };
         for holder in obstacle.holders.iter().take(PROCESSES) {
             let Some(seat) = cx.seat(Rank::Bell) else { break };
@@ -117,6 +126,9 @@ impl Wake {
         for dir in obstacle.cgroups.iter().take(CGROUPS) {
             wake.listen(dir);
         }
+        // Processes that are there still have not gone in between; and who looks again, looks through `/proc`.
+        let there = obstacle.step == Step::Processes && obstacle.cgroups.iter().any(|dir| is_populated(dir));
+        wake.may_have_missed |= !wake.cgroups.is_empty() && !there;
         wake
     }
 
@@ -133,12 +145,6 @@ impl Wake {
             Err(e) if e.kind() == io::ErrorKind::NotFound => self.is_late = true,
             Err(_) => {}
         }
-    }
-
-    /// Whether it may have missed something between the look and the beginning of the watch.
-    #[must_use]
-    pub fn may_have_missed(&self) -> bool {
-        self.mounts.is_some() || !self.cgroups.is_empty()
     }
 
     /// Waits for a sign. Cancel-safe.

@@ -12,7 +12,7 @@ use rustix::{
 };
 use sexton_common::gc::Step;
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -22,6 +22,11 @@ use std::{
 const SETTLES: Duration = Duration::from_millis(500);
 /// Between two tries, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// Whether `cgroup.events` of a cgroup (v2) has this line (cgroups(7)); not, if it cannot be read. Blocks.
+pub fn events_say(dir: &Path, line: &str) -> bool {
+    fs::read_to_string(dir.join("cgroup.events")).is_ok_and(|events| events.lines().any(|said| said == line))
+}
 
 /// A cgroup that stays.
 struct Busy {

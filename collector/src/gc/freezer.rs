@@ -1,6 +1,6 @@
 //! Freezing and thawing, and who froze a process.
 
-use super::cgroup_tree::walk;
+use super::{cgroup_tree::walk, cgroups::events_say};
 use sexton_common::cgroup::{self, CgroupDir};
 use std::{
     fs,
@@ -83,7 +83,7 @@ pub fn is_frozen(cgroups: &[CgroupDir]) -> bool {
     let Some((cgroup, freezer)) = own(cgroups) else { return false };
     let says = |file: &str| fs::read_to_string(cgroup.dir.join(file)).unwrap_or_default();
     if cgroup.hierarchy.is_empty() {
-        says(freezer.file).trim() == "1" && says("cgroup.events").lines().any(|line| line == "frozen 1")
+        says(freezer.file).trim() == "1" && events_say(&cgroup.dir, "frozen 1")
     } else {
         says("freezer.self_freezing").trim() == "1" && says(freezer.file).trim() == freezer.freeze
     }
@@ -106,8 +106,7 @@ pub fn frozen_by(pid: u32) -> Option<PathBuf> {
     cgroups.iter().find_map(|cgroup| {
         let says = |dir: &Path, file: &str| fs::read_to_string(dir.join(file)).ok();
         let (frozen, own) = if cgroup.hierarchy.is_empty() {
-            let events = says(&cgroup.dir, "cgroup.events")?;
-            (events.lines().any(|line| line == "frozen 1"), V2.file)
+            (events_say(&cgroup.dir, "frozen 1"), V2.file)
         } else {
             (says(&cgroup.dir, V1.file)?.trim() != V1.thaw, "freezer.self_freezing")
         };

@@ -1,6 +1,6 @@
 //! What tells that something in the way goes: pidfds, `cgroup.events`, the mount table.
 
-use super::Obstacle;
+use super::{Obstacle, cgroups::events_say};
 use crate::{
     context::Context,
     seats::Rank,
@@ -11,7 +11,7 @@ use rustix::fs::inotify::{ReadFlags, WatchFlags};
 use sexton_common::gc::Step;
 use std::{
     collections::HashMap,
-    fs::{self, File},
+    fs::File,
     io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -70,11 +70,6 @@ impl Sources {
     }
 }
 
-/// Whether there are processes in a cgroup of v2, or below it.
-fn is_populated(dir: &Path) -> bool {
-    fs::read_to_string(dir.join("cgroup.events")).is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
-}
-
 /// What else is written in a cgroup, we write: to thaw, and to kill.
 fn is_sign(change: &Change) -> bool {
     !change.what.contains(ReadFlags::MODIFY) || change.name.as_deref() == Some("cgroup.events")
@@ -127,7 +122,8 @@ impl Wake {
             wake.listen(dir);
         }
         // Processes that are there still have not gone in between; and who looks again, looks through `/proc`.
-        let there = obstacle.step == Step::Processes && obstacle.cgroups.iter().any(|dir| is_populated(dir));
+        let there =
+            obstacle.step == Step::Processes && obstacle.cgroups.iter().any(|dir| events_say(dir, "populated 1"));
         wake.may_have_missed |= !wake.cgroups.is_empty() && !there;
         wake
     }

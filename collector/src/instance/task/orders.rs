@@ -86,7 +86,8 @@ impl Task {
                 let came = self.comes() || (self.instance.next == Next::Run && !lived);
                 self.instance.stopped_by_user = true;
                 self.end().await;
-                let ending = self.is_there() && !self.seen.borrow().clean && !self.seen.borrow().in_gc;
+                let seen = *self.seen.borrow();
+                let ending = self.is_there() && !seen.clean && !seen.in_gc;
                 match () {
                     () if self.creating.is_some() => self.held.push(go),
                     () if self.alive() || (ending && !came) => drop(go.send(Ok(Go::Run))),

@@ -73,7 +73,7 @@ impl Drop for Process {
 }
 
 fn is_stuck(pid: u32) -> bool {
-    proc::status(pid, "State").is_some_and(|state| state.starts_with('D'))
+    proc::is_in(pid, 'D')
 }
 
 /// Where containers are kept each by something of its own, so that one can be let go without the others.

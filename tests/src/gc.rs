@@ -9,7 +9,8 @@ use crate::{
     wait::{LONG, wait_some, wait_until},
 };
 use sexton_common::{
-    ContainerId, WallTime,
+    ContainerId, WallTime, durable,
+    gc::Entry,
     wire::{ApiError, EventKind, Finding, GcAddRequest, GcInfo, GcWhy, Reply, Request, State},
 };
 use std::time::{Duration, Instant};
@@ -140,6 +141,16 @@ impl Node {
             left.is_empty() && leftovers::entries(&self.layout().gc()).is_empty()
         });
         assert!(clean, "in GC: {left:#?}\nsextond said:\n{}", self.words());
+    }
+
+    /// What is durable of what is to be cleaned. An attempt counts from its beginning, and is written in its end, if their number
+    /// has doubled.
+    ///
+    /// # Panics
+    /// If it is not there, or damaged.
+    #[track_caller]
+    pub fn gc_entry(&self, id: &ContainerId) -> Entry {
+        durable::read(&self.layout().gc_entry(id)).unwrap().unwrap()
     }
 
     /// Waits until it is in GC, durably, and everybody is told.

@@ -51,6 +51,12 @@ pub fn is_dead(pid: u32) -> bool {
     sexton_common::identity::Stat::of(pid).unwrap().is_none_or(|stat| stat.is_dead())
 }
 
+/// Whether it is in that state, a letter as in `/proc/PID/status`.
+#[must_use]
+pub fn is_in(pid: u32, state: char) -> bool {
+    status(pid, "State").is_some_and(|is| is.starts_with(state))
+}
+
 /// Whether the pid is free.
 #[must_use]
 pub fn is_gone(pid: u32) -> bool {

@@ -1,11 +1,7 @@
 //! `sexton gc add`: what some other engine left behind, here plain runc, is cleaned as if it were ours.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot unwrap fails")]
 
-use sexton_common::{
-    ContainerId, ProcessIdentity, durable,
-    gc::{Entry, GcOrigin},
-    wire::ErrorCode,
-};
+use sexton_common::{ContainerId, ProcessIdentity, gc::GcOrigin, wire::ErrorCode};
 use sexton_tests::{
     bundle::Bundle,
     leftovers, needs,
@@ -53,11 +49,10 @@ fn what_lives_is_killed_and_everything_goes_durably() {
     let is_gone = || proc::is_dead(init.pid) && !runtime_state(&node, &id);
     wait_for("what nobody holds to be gone", LONG, is_gone);
     node.kill_daemon();
-    let written: Entry = durable::read(&node.layout().gc_entry(&id)).unwrap().unwrap();
+    let written = node.gc_entry(&id);
     node.start_daemon();
     let after = node.wait_gc(&id);
     assert_eq!((after.since, after.generation), (before.since, before.generation));
-    // An attempt counts from its beginning, and is written in its end, if their number has doubled.
     wait_for("another attempt", LONG, || node.wait_gc(&id).attempts > written.attempts);
     drop(holder);
     node.wait_no_gc();

@@ -15,7 +15,7 @@ fn disk(node: &Node) -> LoopDisk {
 }
 
 fn waits_in_the_kernel(pid: u32) -> bool {
-    proc::status(pid, "State").is_some_and(|state| state.starts_with('D'))
+    proc::is_in(pid, 'D')
 }
 
 #[test]

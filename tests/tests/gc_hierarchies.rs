@@ -222,7 +222,7 @@ fn stuck(node: &Node, events: &Subscriber, disk: &LoopDisk, bundle: &Path) {
     let writers = wait_some("the writers", LONG, || Some(proc::children(launched.pid)).filter(|all| all.len() == 5));
     (1..=5).for_each(|n| wait_for("a first write", LONG, || disk.point().join(format!("file{n}")).exists()));
     disk.freeze();
-    let waits = |pid: &u32| proc::status(*pid, "State").is_some_and(|state| state.starts_with('D'));
+    let waits = |pid: &u32| proc::is_in(*pid, 'D');
     wait_for("the writers in D", LONG, || writers.iter().all(waits));
     node.kill(&id, 9);
     let (_, exited) = events.wait(&id, EventKind::Exited);

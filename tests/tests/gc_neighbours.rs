@@ -127,7 +127,7 @@ fn twenty(node: &Node, freezer: &Freezer, disk: &LoopDisk, events: &Subscriber) 
     wait_for("all have written", LONG, || (0..STUCK).all(wrote));
     freezer.freeze(true);
     disk.freeze();
-    let waits = |pid| proc::status(pid, "State").is_some_and(|state| state.starts_with('D'));
+    let waits = |pid| proc::is_in(pid, 'D');
     wait_for("all writers in D", LONG, || all.iter().skip(1).step_by(2).all(|(_, launched)| waits(launched.pid)));
     for (id, _) in &all {
         node.kill(id, 9);

@@ -26,7 +26,7 @@ fn wait_zapping(id: &ContainerId, init: u32) {
     wait_for("init waits for its namespace", LONG, || {
         let procs = leftovers::cgroups(id.as_str()).into_iter();
         let procs: String = procs.map(|dir| fs::read_to_string(dir.join("cgroup.procs")).unwrap()).collect();
-        let sleeps = proc::status(init, "State").is_some_and(|state| state.starts_with('S'));
+        let sleeps = proc::is_in(init, 'S');
         sleeps && !procs.lines().any(|pid| pid == init.to_string())
     });
 }
@@ -125,7 +125,7 @@ fn a_child_that_waits_for_a_frozen_file_system() {
     wait_for("a first write", LONG, || disk.point().join("file").exists());
     let child = wait_some("its child", LONG, || proc::children(launched.pid).first().copied());
     disk.freeze();
-    wait_for("the child in D", LONG, || proc::status(child, "State").is_some_and(|state| state.starts_with('D')));
+    wait_for("the child in D", LONG, || proc::is_in(child, 'D'));
     node.kill(&id, 9);
     wait_zapping(&id, launched.pid);
     let events = node.subscribe();

@@ -40,7 +40,7 @@ fn no_wake_up_in_ten_seconds() {
     sexton_tests::wait_for("the shims to settle", sexton_tests::LONG, || {
         observe(Duration::from_millis(300));
         let now: Vec<u64> = shims.iter().map(|pid| switches(*pid)).collect();
-        let sleeps = |pid: &u32| proc::status(*pid, "State").is_some_and(|state| state.starts_with('S'));
+        let sleeps = |pid: &u32| proc::is_in(*pid, 'S');
         if std::mem::replace(&mut before, now.clone()) != now || !shims.iter().all(sleeps) {
             since = Instant::now();
         }

@@ -304,7 +304,7 @@ fn what_is_not_ours_does_not_stay_stored() {
     let own = |pid| proc::descriptors(pid).values().sum::<usize>();
     let mut before = own(keeper.pid());
     wait_for("it to be at rest", LONG, || {
-        let sleeps = proc::status(keeper.pid(), "State").is_some_and(|state| state.starts_with('S'));
+        let sleeps = proc::is_in(keeper.pid(), 'S');
         std::mem::replace(&mut before, own(keeper.pid())) == before && sleeps
     });
     let sender = UnixDatagram::unbound().unwrap();
